@@ -1,0 +1,97 @@
+"""Schema versions: ``python -m db.migrate upgrade|downgrade|current|check`` and the same from Python."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from db.models import Base
+from db.session import CONNECT_TIMEOUT_S, normalized
+
+UPGRADE_LOCK = 7_235_311
+"""Advisory lock: two machines that start at once migrate one after the other."""
+
+
+def config(url: str) -> Config:
+    """Alembic's configuration, without an ini file."""
+    made = Config()
+    made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    made.attributes["url"] = normalized(url)
+    return made
+
+
+def head() -> str:
+    """The newest schema version this code knows."""
+    found = ScriptDirectory.from_config(config("postgresql://")).get_current_head()
+    if found is None:
+        raise RuntimeError("the package has no migrations: it was not built right")
+    return found
+
+
+def current(url: str) -> str | None:
+    """The schema version of the database; None: it is empty."""
+    engine = create_engine(
+        normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+    )
+    with engine.connect() as conn:
+        return MigrationContext.configure(conn).get_current_revision()
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Brings the schema to ``revision``; safe to run from many machines at once."""
+    engine = create_engine(
+        normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+    )
+    with engine.connect() as guard:
+        guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
+        guard.commit()
+        try:
+            command.upgrade(config(url), revision)
+        finally:
+            guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": UPGRADE_LOCK})
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Takes the schema back to ``revision``."""
+    command.downgrade(config(url), revision)
+
+
+def drift(url: str) -> list[object]:
+    """Differences between the models and the database; empty: they agree."""
+    engine = create_engine(normalized(url), poolclass=NullPool)
+    with engine.connect() as conn:
+        return list(compare_metadata(MigrationContext.configure(conn), Base.metadata))
+
+
+def main(argv: list[str]) -> int:
+    """The command; exit 0 fine, 1 the schema is behind, 2 wrong usage."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url or len(argv) not in {1, 2}:
+        sys.stderr.write("usage: DATABASE_URL=... python -m db.migrate upgrade|downgrade REV|current|check\n")
+        return 2
+    match argv[0]:
+        case "upgrade":
+            upgrade(url, *argv[1:])
+        case "downgrade" if len(argv) == 2:
+            downgrade(url, argv[1])
+        case "current":
+            sys.stdout.write(f"{current(url)} (newest: {head()})\n")
+        case "check":
+            return 0 if current(url) == head() else 1
+        case _:
+            sys.stderr.write(f"unknown: {' '.join(argv)}\n")
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

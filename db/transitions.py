@@ -1,0 +1,194 @@
+"""The one guarded write: every change of a scheduled post's status goes through ``move``.
+
+The UPDATE names (id, generation, from) and adds 1 to the generation, so whatever is older than any other
+change (a hint, a look-up, a worker that slept) matches nothing and is told so. The history row and, where
+one is due, the dead letter are written by the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, literal, select, text, type_coerce, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.elements import ColumnElement
+
+from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition
+from db.states import DEAD, LEASED, TERMINAL, TRANSITIONS, Status
+
+posts = ScheduledPost.__table__
+history = Transition.__table__
+letters = DeadLetter.__table__
+attempts = PublishAttempt.__table__
+
+
+class ForbiddenTransition(Exception):
+    """The graph does not have this edge: a bug of ours, never the caller's."""
+
+
+def seconds_from_now(seconds: float) -> ColumnElement[Any]:
+    """SQL: the database's clock plus ``seconds``."""
+    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def move(
+    conn: Connection,
+    scheduled_post_id: int,
+    *,
+    generation: int,
+    source: Status | Iterable[Status],
+    target: Status,
+    by: str,
+    why: str = "",
+    lease_s: float | None = None,
+    resolution: str = "superseded",
+    **values: Any,
+) -> int | None:
+    """Changes the status, if the row is still what the caller saw.
+
+    :param source: the status (or statuses) the row must have.
+    :param lease_s: seconds; required for a leased target, whose owner is then ``by``.
+    :param resolution: how an open dead letter ends, where this move takes the post out of a person's hands.
+    :param values: further columns; SQL expressions are welcome.
+    :returns: the new generation, or None: stale, somebody else was first, nothing was changed.
+    :raises ForbiddenTransition: the graph has no such edge.
+    """
+    sources = (source,) if isinstance(source, Status) else tuple(source)
+    for one in sources:
+        if target not in TRANSITIONS[one]:
+            raise ForbiddenTransition(f"{one} -> {target}")
+    if (lease_s is not None) != (target in LEASED):
+        raise ForbiddenTransition(f"{target}: a lease belongs to leased states, and only to them")
+    now = func.clock_timestamp()
+    changes: dict[str, Any] = {
+        "status": target.value,
+        "generation": posts.c.generation + 1,
+        "updated_at": now,
+        "finalized_at": now if target in TERMINAL else None,
+        "lease_expires_at": seconds_from_now(lease_s) if lease_s is not None else None,
+        "leased_by": by if lease_s is not None else None,
+        "held_for": None,
+        **values,
+    }
+    # The row is read under its lock first, only where we need to know which of several sources it had.
+    before = (
+        select(posts.c.id, posts.c.status)
+        .where(posts.c.id == scheduled_post_id, posts.c.generation == generation)
+        .where(posts.c.status.in_([one.value for one in sources]))
+        .with_for_update()
+        .cte("before")
+    )
+    moved = (
+        update(posts)
+        .where(posts.c.id == before.c.id)
+        .values(changes)
+        .returning(posts.c.id, posts.c.generation, before.c.status.label("from_status"))
+        .cte("moved")
+    )
+    logged = (
+        insert(history)
+        .from_select(
+            ["scheduled_post_id", "generation", "from_status", "to_status", "by", "why"],
+            select(
+                moved.c.id, moved.c.generation, moved.c.from_status,
+                literal(target.value), literal(by), literal(why[:500]),
+            ),
+        )
+        .cte("logged")
+    )
+    row = conn.execute(select(moved.c.generation, moved.c.from_status).add_cte(logged)).one_or_none()
+    if row is None:
+        return None
+    if Status(row.from_status) in DEAD:
+        close_letter(conn, scheduled_post_id, resolution=resolution, by=by)
+    if target in DEAD:
+        conn.execute(
+            insert(letters).values(
+                scheduled_post_id=scheduled_post_id,
+                generation=row.generation,
+                status=target.value,
+                code=str(values.get("error_code") or values.get("held_for") or target.value),
+                message=str(values.get("error_message") or why or target.value)[:2000],
+            )
+        )
+    return int(row.generation)
+
+
+def close_letter(conn: Connection, scheduled_post_id: int, *, resolution: str, by: str) -> bool:
+    """Ends the open dead letter of a scheduled post, if there is one; whether there was."""
+    return (
+        conn.execute(
+            update(letters)
+            .where(letters.c.scheduled_post_id == scheduled_post_id, letters.c.resolved_at.is_(None))
+            .values(resolved_at=func.clock_timestamp(), resolution=resolution, resolved_by=by)
+        ).rowcount
+        > 0
+    )
+
+
+def save_checkpoint(
+    conn: Connection, scheduled_post_id: int, *, generation: int, values: dict[str, Any], lease_s: float | None = None
+) -> bool:
+    """Merges ``values`` into the checkpoint under the guard, without a new generation; False: stale.
+
+    :param lease_s: also renews the lease: a long upload that makes progress is alive.
+    """
+    changes: dict[str, Any] = {
+        "checkpoint": posts.c.checkpoint.op("||")(type_coerce(values, JSONB)),
+        "updated_at": func.clock_timestamp(),
+    }
+    if lease_s is not None:
+        changes["lease_expires_at"] = seconds_from_now(lease_s)
+    return (
+        conn.execute(
+            update(posts)
+            .where(posts.c.id == scheduled_post_id, posts.c.generation == generation)
+            .values(changes)
+        ).rowcount
+        > 0
+    )
+
+
+def database_now(conn: Connection) -> Any:
+    """The database's clock, UTC: the only clock that decides what is due."""
+    return conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+
+
+def revise(
+    conn: Connection, scheduled_post_id: int, *, generation: int, status: Status, by: str, why: str, **values: Any
+) -> int | None:
+    """Changes what a row says without changing its status (an edit, a new time), with a new generation.
+
+    Only where nothing is leased: a worker that holds the row must lose it by a change of status.
+
+    :returns: the new generation, or None: stale.
+    """
+    if status in LEASED or status in TERMINAL:
+        raise ForbiddenTransition(f"{status} cannot be revised")
+    row = conn.execute(
+        update(posts)
+        .where(posts.c.id == scheduled_post_id, posts.c.generation == generation, posts.c.status == status.value)
+        .values(generation=posts.c.generation + 1, updated_at=func.clock_timestamp(), **values)
+        .returning(posts.c.generation)
+    ).one_or_none()
+    if row is None:
+        return None
+    conn.execute(
+        insert(history).values(
+            scheduled_post_id=scheduled_post_id, generation=row.generation, from_status=status.value,
+            to_status=status.value, by=by, why=why[:500],
+        )
+    )
+    return int(row.generation)
+
+
+def doubtful_attempts(conn: Connection, scheduled_post_id: int) -> int:
+    """How many attempts may have published, without anybody having settled it."""
+    return conn.execute(
+        select(func.count()).select_from(attempts).where(
+            attempts.c.scheduled_post_id == scheduled_post_id,
+            attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        )
+    ).scalar_one()

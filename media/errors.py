@@ -1,0 +1,35 @@
+"""What can be wrong with a file.
+
+MediaError
+ ├── MediaRefused        the file itself: its reason code, words and name
+ ├── StoreUnavailable    the object store did not do what was asked
+ └── RemoteUnavailable   a remote file could not be fetched now; it may be tried again
+"""
+
+from __future__ import annotations
+
+
+class MediaError(Exception):
+    """The root of what this package raises."""
+
+
+class MediaRefused(MediaError):  # noqa: N818 - the name says what happened; others rely on it
+    """The file cannot be used, and trying again will not help.
+
+    :param code: stable, for machines: ``missing``, ``empty``, ``unreadable``, ``not_media``, ``truncated``,
+        ``bomb``, ``too_large``, ``unsupported``, ``private_address``, ``not_found`` ...
+    """
+
+    def __init__(self, code: str, message: str, *, file: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.file = file
+
+
+class StoreUnavailable(MediaError):  # noqa: N818 - as above
+    """The object store could not be reached or refused; may be tried again."""
+
+
+class RemoteUnavailable(MediaError):  # noqa: N818 - as above
+    """A remote file could not be fetched now (time-out, broken connection, 429, 5xx); may be tried again."""

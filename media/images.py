@@ -1,0 +1,335 @@
+"""Makes the rendition of a picture, exactly as its recipe says: same input and recipe, same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from media import containers, exif
+from media.decode import decoding, open_picture, quiet
+from media.errors import MediaRefused
+from media.geometry import Placed, place
+from media.probe import CHUNK, Probe, is_transparent, open_regular, probe
+from media.recipe import JPEG, PNG, WEBP, Action, Recipe, is_srgb
+from media.sniff import HEAD, SUFFIXES, format_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+SHRINK_STEPS = 8
+"""How often a picture is made smaller to save bytes; each step takes at least a fifth of its area."""
+
+_SAVES: dict[str, tuple[str, dict[str, Any]]] = {
+    JPEG: ("JPEG", {}),
+    PNG: ("PNG", {"optimize": True}),
+    WEBP: ("WEBP", {"method": 4}),
+}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The rendition, in a file."""
+
+    path: Path
+    """Inside ``out_dir``, named by its hash; the caller removes it."""
+    sha256: str
+    size: int
+    """Bytes."""
+    mime: str
+    width: int
+    height: int
+    actions: tuple[Action, ...]
+    """What was done, with what only turned out on the way (the quality, a smaller size)."""
+
+
+def normalize(source: Path, recipe: Recipe, out_dir: Path) -> Rendered:
+    """Makes the rendition of ``source`` in ``out_dir`` (made if absent). The source is only read.
+
+    :raises MediaRefused: the file is not what was probed, or (``cannot_fit``) no quality and size satisfies
+        the limits.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    actions = list(recipe.actions)
+    with open_regular(source, name=source.name) as stream:
+        if recipe.method == "keep":
+            made = _write(iter(lambda: stream.read(CHUNK), b""), recipe.mime, out_dir)
+        elif recipe.method == "strip":
+            made = _write(_stripped(stream, source.name), recipe.mime, out_dir)
+        else:
+            mime, data = _draw(stream, source.name, recipe, actions)
+            made = _write([data], mime, out_dir)
+    try:
+        found = _checked(made, recipe, source.name)
+    except MediaRefused:
+        made.unlink(missing_ok=True)
+        raise
+    return Rendered(made, found.sha256, found.size, found.mime, found.width, found.height, tuple(actions))
+
+
+def _write(chunks: Iterable[bytes], mime: str, out_dir: Path) -> Path:
+    """Writes a file named by its hash; it appears whole or not at all."""
+    digest = hashlib.sha256()
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=out_dir)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            for chunk in chunks:
+                digest.update(chunk)
+                out.write(chunk)
+        made = out_dir / (digest.hexdigest() + SUFFIXES[mime])
+        part.replace(made)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def _stripped(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    kind = format_of(stream.read(HEAD), name=name)
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        try:
+            yield from containers.clean(data, kind)
+        except containers.Damaged as damage:
+            raise MediaRefused(damage.code, damage.message, file=name) from None
+
+
+def _checked(made: Path, recipe: Recipe, name: str) -> Probe:
+    """Probes the rendition as if it were a stranger's file. :raises MediaRefused: ``cannot_fit``."""
+    found = probe(made, name=name)
+    wrong = ""
+    if found.mime not in {recipe.mime, recipe.fallback_mime}:
+        wrong = f"it became {found.mime}"
+    elif found.private:
+        wrong = "metadata remained: " + ", ".join(found.private)
+    elif recipe.bounds is not None and not recipe.bounds.allows(found.width, found.height):
+        wrong = f"{found.width} x {found.height} pixels are outside the limits"
+    elif recipe.method == "draw" and found.size > recipe.max_bytes:
+        wrong = f"{found.size} bytes are more than {recipe.max_bytes}"
+    if wrong:
+        raise MediaRefused("cannot_fit", f"the picture cannot be made to fit: {wrong}", file=name)
+    return found
+
+
+# --- Drawing ----------------------------------------------------------------------------------------------
+
+
+def _draw(stream: IO[bytes], name: str, recipe: Recipe, actions: list[Action]) -> tuple[str, bytes]:
+    """The rendition's type and bytes; notes in ``actions`` what turned out on the way."""
+    if recipe.bounds is None:
+        raise ValueError("a recipe that draws needs bounds")
+    kind = format_of(stream.read(HEAD), name=name)
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        try:
+            facts = exif.read(containers.dissect(data, kind).exif)
+        except containers.Damaged as damage:
+            raise MediaRefused(damage.code, damage.message, file=name) from None
+    stream.seek(0)
+    with open_picture(stream, kind, name=name) as opened, decoding(name):
+        turned = facts.orientation >= 5
+        width, height = opened.size[::-1] if turned else opened.size
+        placed = place(width, height, recipe.bounds, recipe.fit)
+        if placed is None:
+            raise MediaRefused("cannot_fit", "no size satisfies all limits", file=name)
+        picture = _upright(opened, kind, facts.orientation, placed)
+        picture = _finish(picture, opened.info.get("icc_profile"), placed, recipe)
+    note = exif.rights(facts)
+    whole = picture
+    shrink = 1.0
+    for _ in range(SHRINK_STEPS):
+        mime, data_out, quality = _encode(picture, recipe, note)
+        if len(data_out) <= recipe.max_bytes:
+            if shrink < 1.0:
+                why = f"no quality from {recipe.quality_floor} up fits {recipe.max_bytes} bytes at full size"
+                actions.append(Action("downscale", f"{why}: to {picture.width} x {picture.height}"))
+            if quality:
+                actions.append(Action("quality", f"encoded at {quality} of 100, {len(data_out)} bytes"))
+            return mime, data_out
+        # Bytes go with the area, a little less than in proportion.
+        shrink *= min(0.9, (recipe.max_bytes / len(data_out)) ** 0.5 * 0.97)
+        smaller = place(*whole.size, recipe.bounds, "refuse", shrink=shrink)
+        if smaller is None:
+            break
+        picture = _resized(whole, (smaller.canvas_width, smaller.canvas_height))
+    message = f"the picture cannot be brought under {recipe.max_bytes} bytes"
+    raise MediaRefused("cannot_fit", message, file=name)
+
+
+def _upright(opened: ImageFile, kind: str, orientation: int, placed: Placed) -> Image:
+    """Decoded, cropped, scaled, then turned: in this order, so that only the small picture is turned."""
+    from PIL.Image import Transpose
+
+    crop = (placed.crop_width, placed.crop_height)
+    target = (placed.width, placed.height)
+    if orientation >= 5:
+        crop, target = crop[::-1], target[::-1]
+    full = opened.size
+    if kind == "JPEG":
+        # libjpeg scales while it decodes; twice the target leaves the good filter enough to work with.
+        wanted = tuple(max(1, 2 * full[i] * target[i] // crop[i]) for i in (0, 1))
+        if wanted[0] < full[0] and wanted[1] < full[1]:
+            opened.draft(None, (wanted[0], wanted[1]))
+    opened.load()
+    picture = _plain_mode(opened)
+    scale = (picture.width / full[0], picture.height / full[1])
+    left, top = (full[0] - crop[0]) // 2, (full[1] - crop[1]) // 2
+    box = (
+        left * scale[0],
+        top * scale[1],
+        min(picture.width, (left + crop[0]) * scale[0]),
+        min(picture.height, (top + crop[1]) * scale[1]),
+    )
+    picture = _resized(picture, target, box)
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return picture.transpose(turns[orientation]) if orientation in turns else picture
+
+
+def _plain_mode(picture: Image) -> Image:
+    """In a mode with 8 bits a channel that can be scaled: L, RGB, RGBA or CMYK."""
+    with quiet():
+        if picture.has_transparency_data:
+            return picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        if picture.mode.startswith("I"):
+            # 16 bits of grey: convert() would clip instead of scaling.
+            return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        if picture.mode in {"L", "RGB", "CMYK"}:
+            return picture
+        return picture.convert("L" if picture.mode in {"1", "LA"} else "RGB")
+
+
+def _resized(
+    picture: Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image:
+    from PIL.Image import Resampling
+
+    whole = (0.0, 0.0, float(picture.width), float(picture.height))
+    box = box or whole
+    if size == picture.size and box == whole:
+        return picture
+    if box[2] - box[0] == size[0] and box[3] - box[1] == size[1]:
+        return picture.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))
+    return picture.resize(size, Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _finish(picture: Image, profile: object, placed: Placed, recipe: Recipe) -> Image:
+    """In sRGB, flattened and padded as the recipe says; carries nothing but pixels."""
+    from PIL import Image as pil  # noqa: N813 - the class is called Image too
+
+    picture = _srgb(picture, profile)
+    if picture.mode not in {"L", "RGB", "RGBA"}:
+        picture = picture.convert("RGB")
+    padded = (placed.canvas_width, placed.canvas_height) != picture.size
+    if picture.mode == "RGBA" and not is_transparent(picture):
+        picture = picture.convert("RGB")
+    if picture.mode == "RGBA" and (recipe.flatten or padded or recipe.mime == JPEG):
+        behind = pil.new("RGB", picture.size, recipe.background)
+        behind.paste(picture, mask=picture.getchannel("A"))
+        picture = behind
+    if padded:
+        canvas = pil.new("RGB", (placed.canvas_width, placed.canvas_height), recipe.background)
+        at = ((placed.canvas_width - picture.width) // 2, (placed.canvas_height - picture.height) // 2)
+        canvas.paste(picture.convert("RGB"), at)
+        picture = canvas
+    # Encoders write the comments and profiles that they find here. A copy: it may still be the opened file.
+    picture = picture.copy()
+    picture.info = {}
+    return picture
+
+
+def _srgb(picture: Image, profile: object) -> Image:
+    from PIL import ImageCms
+
+    if not isinstance(profile, bytes) or not profile:
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if is_srgb(ImageCms.getProfileDescription(source).strip()):
+            return picture
+        alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
+        grey = str(source.profile.xcolor_space).strip() == "GRAY"
+        plain = picture.convert("L" if grey else "RGB") if alpha or grey else picture
+        # profileToProfile without inPlace always answers with a picture.
+        converted = ImageCms.profileToProfile(
+            plain,
+            source,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        # A damaged profile says nothing; the numbers are taken as sRGB, as every viewer does.
+        return picture
+    if converted is None:
+        return picture
+    if alpha:
+        converted.putalpha(alpha)
+    return converted
+
+
+# --- Encoding ---------------------------------------------------------------------------------------------
+
+
+def _encode(picture: Image, recipe: Recipe, note: bytes) -> tuple[str, bytes, int | None]:
+    """The best encoding within ``recipe.max_bytes``, or the smallest at this size: type, bytes, quality."""
+    if recipe.mime == PNG:
+        data = _save(picture, PNG, None, recipe, note)
+        if len(data) <= recipe.max_bytes or recipe.fallback_mime is None:
+            return PNG, data, None
+        data, quality = _by_quality(picture, recipe.fallback_mime, recipe, note)
+        return recipe.fallback_mime, data, quality
+    data, quality = _by_quality(picture, recipe.mime, recipe, note)
+    return recipe.mime, data, quality
+
+
+def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple[bytes, int]:
+    """The highest quality whose bytes fit; the floor's bytes where none does."""
+    quality = recipe.quality
+    best = _save(picture, mime, quality, recipe, note)
+    if len(best) > recipe.max_bytes:
+        quality = recipe.quality_floor
+        best = _save(picture, mime, quality, recipe, note)
+        low, high = quality + 1, recipe.quality - 1
+        while low <= high and len(best) <= recipe.max_bytes:
+            middle = (low + high) // 2
+            data = _save(picture, mime, middle, recipe, note)
+            if len(data) <= recipe.max_bytes:
+                best, quality, low = data, middle, middle + 1
+            else:
+                high = middle - 1
+    if mime == JPEG and len(best) < picture.width * picture.height * 0.9:
+        # The search looks at plain files, which are written several times faster. This makes a progressive one of
+        # the same picture, some percent smaller; libjpeg needs it all in one buffer, for which Pillow sets aside
+        # a byte a pixel, hence the condition.
+        polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=True)
+        best = min(best, polished, key=len)
+    return best, quality
+
+
+def _save(picture: Image, mime: str, quality: int | None, recipe: Recipe, note: bytes, **more: bool) -> bytes:
+    name, settings = _SAVES[mime]
+    extra = {**settings, **more}
+    if quality is not None:
+        extra["quality"] = quality
+    if mime == JPEG:
+        extra["subsampling"] = "4:4:4" if recipe.drawing else "4:2:0"
+    if note:
+        extra["exif"] = b"Exif\0\0" + note
+    out = io.BytesIO()
+    picture.save(out, name, **extra)
+    return out.getvalue()

@@ -1,0 +1,209 @@
+"""What a file is: told by its content and by decoding all of it, never by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from media import containers, exif
+from media.decode import check_size, decoding, open_picture, quiet
+from media.errors import MediaRefused
+from media.sniff import HEAD, MIMES, format_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+MAX_FILE_BYTES = 100_000_000
+"""The largest picture file we read. The most that any platform of ours takes is 20 MB."""
+CHUNK = 1 << 20
+
+DAMAGED_PROFILE = "damaged"
+"""``Probe.icc`` where a colour profile is there but cannot be read."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found out about a file; stored as JSON."""
+
+    kind: str
+    """``image``, or ``gif`` for an animated GIF."""
+    format: str
+    """JPEG, PNG, WEBP or GIF."""
+    mime: str
+    size: int
+    """Bytes."""
+    sha256: str
+    """Hex, of the whole file."""
+    width: int
+    """Pixels, as it is meant to be seen (after orientation)."""
+    height: int
+    orientation: int
+    """EXIF, 1 to 8; 1: upright."""
+    mode: str
+    """Colour model as decoded: L, RGB, RGBA, P, CMYK, I;16 ..."""
+    icc: str | None
+    """Description of the embedded colour profile; ``damaged`` where it cannot be read."""
+    has_alpha: bool
+    """Some pixel of the first frame lets the background through; an opaque alpha channel does not count."""
+    animated: bool
+    frames: int
+    private: tuple[str, ...] = ()
+    """What must not become public: gps, exif, xmp, iptc, comment, thumbnail, other, trailing."""
+    regular: bool = True
+    """False: the file's structure is odd, so metadata cannot be cut out without drawing it anew."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values; ``from_json`` reads it back."""
+        return {**dataclasses.asdict(self), "private": list(self.private)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The probe that ``as_json`` wrote; fields that a later version added are ignored."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        known = {key: value for key, value in data.items() if key in names}
+        return cls(**{**known, "private": tuple(data.get("private", ()))})
+
+
+def probe(path: Path, *, name: str = "") -> Probe:
+    """Finds out what the file at ``path`` is. Reads all of it; bounded in time and memory.
+
+    :param name: how the author calls it, for messages; the path's last part otherwise.
+    :raises MediaRefused: ``missing``, ``unreadable``, ``empty``, ``too_large``, ``not_media``,
+        ``unsupported``, ``truncated``, ``corrupt``, ``bomb``, ``too_many_frames`` or
+        ``changed`` (it was written to while we read).
+    """
+    name = name or path.name
+    with open_regular(path, name=name) as stream:
+        before = os.fstat(stream.fileno())
+        if before.st_size == 0:
+            raise MediaRefused("empty", "the file is empty", file=name)
+        if before.st_size > MAX_FILE_BYTES:
+            limit = f"{MAX_FILE_BYTES // 1_000_000} MB"
+            message = f"{before.st_size} bytes are more than the {limit} we read"
+            raise MediaRefused("too_large", message, file=name)
+        with _reading(name):
+            found = _probe(stream, before.st_size, name)
+        after = os.fstat(stream.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise MediaRefused("changed", "the file was written to while it was read", file=name)
+    return found
+
+
+def open_regular(path: Path, *, name: str) -> IO[bytes]:
+    """The file, open for reading. :raises MediaRefused: ``missing`` or ``unreadable``."""
+    with _reading(name):
+        # Asked before opening: to open a named pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a folder" if path.is_dir() else "not a regular file"
+            raise MediaRefused("unreadable", f"this is {what}", file=name)
+        return path.open("rb")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turns what the file system says into refusals."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaRefused("missing", "there is no such file", file=name) from None
+    except PermissionError:
+        raise MediaRefused("unreadable", "the file may not be read (permission denied)", file=name) from None
+    except OSError as error:
+        message = f"the file cannot be read ({error.strerror or 'input/output error'})"
+        raise MediaRefused("unreadable", message, file=name) from None
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        # A path with a NUL in it names nothing.
+        raise MediaRefused("missing", "there is no such file", file=name) from None
+
+
+def _probe(stream: IO[bytes], size: int, name: str) -> Probe:
+    digest = hashlib.sha256()
+    head = b""
+    while chunk := stream.read(CHUNK):
+        head = head or chunk[:HEAD]
+        digest.update(chunk)
+    kind = format_of(head, name=name)
+    with mmap(stream.fileno(), size, access=ACCESS_READ) as data:
+        try:
+            anatomy = containers.dissect(data, kind)
+        except containers.Damaged as damage:
+            raise MediaRefused(damage.code, damage.message, file=name) from None
+    orientation = exif.read(anatomy.exif).orientation
+    stream.seek(0)
+    with open_picture(stream, kind, name=name) as picture:
+        width, height = picture.size
+        # Pillow would decode a whole GIF to count its frames; the anatomy already has.
+        frames = anatomy.frames if kind == "GIF" else int(getattr(picture, "n_frames", 1))
+        check_size(width, height, frames=frames, name=name)
+        mode = picture.mode
+        icc = profile_name(picture.info.get("icc_profile"))
+        has_alpha = _decode(picture, kind, frames, name)
+    if orientation >= 5:
+        width, height = height, width
+    return Probe(
+        kind="gif" if kind == "GIF" and frames > 1 else "image",
+        format=kind,
+        mime=MIMES[kind],
+        size=size,
+        sha256=digest.hexdigest(),
+        width=width,
+        height=height,
+        orientation=orientation,
+        mode=mode,
+        icc=icc,
+        has_alpha=has_alpha,
+        animated=frames > 1,
+        frames=frames,
+        private=tuple(sorted(anatomy.private)),
+        regular=anatomy.regular,
+    )
+
+
+def _decode(picture: ImageFile, kind: str, frames: int, name: str) -> bool:
+    """Decodes every frame, to find damage; whether the first one is transparent somewhere."""
+    with decoding(name):
+        if kind == "JPEG":
+            # An eighth of the size still reads every coded bit, with a sixty-fourth of the memory.
+            picture.draft(None, (1, 1))
+        picture.load()
+        has_alpha = is_transparent(picture)
+        for frame in range(1, frames):
+            picture.seek(frame)
+            picture.load()
+    return has_alpha
+
+
+def is_transparent(picture: Image) -> bool:
+    """Whether some pixel of a decoded picture lets the background through."""
+    if not picture.has_transparency_data:
+        return False
+    with quiet():
+        alpha = picture if "A" in picture.getbands() else picture.convert("RGBA")
+    lowest, _highest = alpha.getchannel("A").getextrema()
+    return bool(lowest < 255)  # type: ignore[operator]  # one band of 8 bits gives two numbers, not pairs
+
+
+def profile_name(profile: object) -> str | None:
+    """The description of an ICC profile; None where there is none."""
+    if not isinstance(profile, bytes) or not profile:
+        return None
+    from PIL import ImageCms
+
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        words = ImageCms.getProfileDescription(opened).strip()
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return DAMAGED_PROFILE
+    return "".join(mark for mark in words if mark.isprintable())[:120] or "unnamed"

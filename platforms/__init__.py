@@ -1,0 +1,1 @@
+"""The social platforms: one module or folder each, behind one Protocol (``platforms.base``)."""

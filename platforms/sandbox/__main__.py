@@ -1,0 +1,62 @@
+"""``python -m platforms.sandbox``: the sandbox as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from platforms.sandbox.box import Sandbox
+from platforms.sandbox.emulator import Settings
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m platforms.sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one (default)")
+    parser.add_argument("--data", type=Path, help="folder of the journal; without it, memory only")
+    parser.add_argument("--seed", type=int, default=0, help="of the dice for faults")
+    parser.add_argument("--faults", type=Path, help="JSON file with a list of faults")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="of every platform call")
+    parser.add_argument("--ready-file", type=Path, help="gets the URL and the pid once it listens")
+    parser.add_argument("--enforce-limits", action="store_true", help="answer 429 at the published limits")
+    parser.add_argument(
+        "--refuse-duplicates", action="store_true", help="refuse the same text twice, as X does"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Serves until SIGINT or SIGTERM."""
+    wanted = _arguments()
+    box = Sandbox(
+        data=wanted.data,
+        seed=wanted.seed,
+        faults=json.loads(wanted.faults.read_text(encoding="utf-8")) if wanted.faults else (),
+        latency_ms=wanted.latency_ms,
+        host=wanted.host,
+        port=wanted.port,
+        settings=Settings(enforce_limits=wanted.enforce_limits, refuse_duplicates=wanted.refuse_duplicates),
+    )
+
+    def ready(url: str) -> None:
+        sys.stdout.write(f"sandbox listens at {url}\n")
+        sys.stdout.flush()
+        if wanted.ready_file is not None:
+            # Renamed into place, so that nobody reads half of it.
+            part = wanted.ready_file.with_name(wanted.ready_file.name + ".part")
+            part.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+            part.replace(wanted.ready_file)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: box.stop())
+    asyncio.run(box.serve(ready))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

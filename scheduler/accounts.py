@@ -1,0 +1,310 @@
+"""Accounts: connected profiles, their credentials (encrypted), and the stop button."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from db.crypto import Cipher
+from db.models import Account, ScheduledPost, Switch
+from db.transitions import close_letter
+from platforms import registry
+from platforms.base import AccountRef, Call, Identity
+from platforms.errors import UnknownPlatform
+from platforms.http import Client
+from scheduler.errors import NotConfigured, Refused, UnknownAccount
+from scheduler.logging import logger
+from scheduler.settings import Settings
+
+log = logger(__name__)
+accounts = Account.__table__
+posts = ScheduledPost.__table__
+switches = Switch.__table__
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """An account as listings show it: no secret in it. Times in UTC."""
+
+    id: int
+    account: str
+    platform: str
+    handle: str
+    state: str
+    paused: bool
+    token_expires_at: datetime | None
+    limited_until: datetime | None
+    api_url: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        plain = asdict(self)
+        for key in ("token_expires_at", "limited_until"):
+            plain[key] = plain[key].isoformat() if plain[key] else None
+        return plain
+
+
+def split(target: str) -> tuple[str, str]:
+    """``x:acme`` as (platform, name). :raises UnknownAccount: it is not of that form, or no such platform."""
+    platform, colon, name = target.strip().partition(":")
+    if not colon or not platform or not name:
+        raise UnknownAccount(f"{target!r} does not name an account; write PLATFORM:NAME, such as x:acme")
+    if platform not in registry.names():
+        raise UnknownAccount(f"There is no platform {platform!r}; there are: {', '.join(registry.names())}")
+    return platform, name
+
+
+def find(conn: Connection, target: str) -> Row[Any]:
+    """The row of an account. :raises UnknownAccount: there is none; names the ones of that platform."""
+    platform, name = split(target)
+    row = conn.execute(
+        select(accounts).where(
+            accounts.c.platform == platform, accounts.c.name == name, accounts.c.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        others = conn.scalars(
+            select(accounts.c.name).where(accounts.c.platform == platform, accounts.c.deleted_at.is_(None))
+        ).all()
+        known = ", ".join(f"{platform}:{other}" for other in sorted(others)) or "none yet"
+        raise UnknownAccount(
+            f"There is no account {target!r} (of {platform} there are: {known});"
+            f" add it with: schedulerx accounts add {platform} {name}"
+        )
+    return row
+
+
+def reference(row: Row[Any]) -> AccountRef:
+    """The account as platform modules may see it."""
+    return AccountRef(
+        platform=row.platform, name=row.name, handle=row.handle, remote_id=row.remote_id, facts=dict(row.facts)
+    )
+
+
+def add(
+    conn: Connection, settings: Settings, platform: str, name: str, credentials: Mapping[str, Any], *,
+    handle: str = "", remote_id: str = "", facts: Mapping[str, Any] | None = None,
+) -> AccountView:
+    """Stores an account, or new credentials for one that is there (and takes it out of needs_reconnect).
+
+    :raises Refused: no such platform, a name that cannot be typed, credentials of the wrong shape.
+    :raises NotConfigured: there is no key to encrypt them with.
+    """
+    cipher = Cipher(settings.secret())
+    try:
+        module = registry.get(platform)
+    except UnknownPlatform as error:
+        raise Refused(str(error)) from None
+    if not NAME.match(name):
+        raise Refused(f"{name!r} cannot be an account's name: letters, digits, dots, dashes and _, at most 63")
+    try:
+        module.credentials_model.model_validate(dict(credentials))
+    except ValidationError as error:
+        # pydantic's own text would repeat the input, which is secret.
+        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'credentials'}: {one['type']}" for one in error.errors())
+        wanted = ", ".join(module.credentials_model.model_fields)
+        raise Refused(f"These are not credentials for {platform}: {told} (fields: {wanted})") from None
+    sealed = cipher.seal(credentials)
+    values: dict[str, Any] = {
+        "credentials": sealed,
+        "token_expires_at": module.expires_at(credentials),
+        "api_url": settings.api_url(platform),
+        "state": "active",
+        "state_reason": None,
+        "limited_until": None,
+    }
+    if handle:
+        values["handle"] = handle
+    if remote_id:
+        values["remote_id"] = remote_id
+    if facts is not None:
+        values["facts"] = dict(facts)
+    try:
+        with conn.begin_nested():
+            row = conn.execute(insert(accounts).values(platform=platform, name=name, **values).returning(accounts)).one()
+    except IntegrityError:
+        row = conn.execute(
+            update(accounts)
+            .where(accounts.c.platform == platform, accounts.c.name == name, accounts.c.deleted_at.is_(None))
+            .values(token_version=accounts.c.token_version + 1, refresh_leased_by=None,
+                    refresh_lease_expires_at=None, refresh_after=None, **values)
+            .returning(accounts)
+        ).one()
+        release_held(conn, row.id, by="reconnected")
+    log.info("account.added", account=f"{platform}:{name}", account_id=row.id)
+    return _view(row)
+
+
+def release_held(conn: Connection, account_id: int, *, by: str) -> int:
+    """Puts posts that waited for a reconnect back on their way; how many."""
+    rows = conn.execute(
+        text("""
+            WITH freed AS (
+                UPDATE scheduled_posts SET status = 'scheduled', held_for = NULL, generation = generation + 1,
+                       error_code = NULL, error_message = NULL, available_at = clock_timestamp(),
+                       updated_at = clock_timestamp()
+                 WHERE account_id = :id AND status = 'held' AND held_for = 'reconnect'
+                RETURNING id, generation
+            ), logged AS (
+                INSERT INTO transitions (scheduled_post_id, generation, from_status, to_status, by, why)
+                SELECT id, generation, 'held', 'scheduled', :by, 'the account is connected again' FROM freed
+            ) SELECT id FROM freed
+        """),
+        {"id": account_id, "by": by},
+    ).all()
+    for row in rows:
+        close_letter(conn, row.id, resolution="reconnected", by=by)
+    return len(rows)
+
+
+def identify(settings: Settings, row: Row[Any]) -> Any:
+    """Asks the platform whose credentials these are (an HTTP call: no transaction may be open)."""
+    module = registry.get(row.platform)
+    client = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=30)
+    return module.identify(
+        Call(
+            http=client,
+            account=reference(row),
+            credentials=Cipher(settings.secret()).open(row.credentials),
+            now=lambda: datetime.now(UTC),
+        )
+    )
+
+
+def keep_identity(conn: Connection, account_id: int, identity: Identity) -> None:
+    """Stores what ``identify`` found."""
+    conn.execute(
+        update(accounts).where(accounts.c.id == account_id).values(
+            handle=identity.handle, remote_id=identity.remote_id, facts=dict(identity.facts),
+            scopes=list(identity.scopes), checked_at=func.clock_timestamp(),
+        )
+    )
+
+
+def listing(conn: Connection) -> list[AccountView]:
+    """All accounts that were not deleted, by platform and name."""
+    return [
+        _view(row)
+        for row in conn.execute(
+            select(accounts).where(accounts.c.deleted_at.is_(None)).order_by(accounts.c.platform, accounts.c.name)
+        )
+    ]
+
+
+def remove(conn: Connection, target: str, *, by: str) -> int:
+    """Deletes an account: its credentials are wiped, its waiting posts are canceled; how many were.
+
+    :raises UnknownAccount: there is none.
+    """
+    row = find(conn, target)
+    conn.execute(
+        update(accounts).where(accounts.c.id == row.id)
+        .values(deleted_at=func.clock_timestamp(), credentials=b"", token_version=accounts.c.token_version + 1)
+    )
+    from scheduler.changes import cancel_row
+
+    waiting = conn.execute(
+        select(posts.c.id, posts.c.status, posts.c.generation).where(
+            posts.c.account_id == row.id, posts.c.finalized_at.is_(None)
+        ).with_for_update()
+    ).all()
+    done = [cancel_row(conn, one, by=by, why="its account was deleted") for one in waiting]
+    log.info("account.removed", account=target, canceled=len(done))
+    return len(done)
+
+
+def pause(conn: Connection, target: str | None, *, by: str, why: str = "") -> int:
+    """The stop button: nothing is published from here on; for one account, or (None) for all.
+
+    What is under way on the platform is not called back. :returns: waiting posts that are stopped.
+    :raises UnknownAccount: there is none.
+    """
+    if target is None:
+        conn.execute(
+            text("INSERT INTO switches (name, by, why) VALUES ('all', :by, :why) ON CONFLICT (name) DO NOTHING"),
+            {"by": by, "why": why},
+        )
+        log.warning("paused.all", by=by, why=why)
+        return conn.execute(select(func.count()).where(posts.c.status.in_(["scheduled", "ready", "retrying"]))).scalar_one()
+    row = find(conn, target)
+    # The account first, then its posts: the order in which publishing locks them, too.
+    conn.execute(
+        update(accounts).where(accounts.c.id == row.id)
+        .values(paused_at=func.coalesce(accounts.c.paused_at, func.clock_timestamp()))
+    )
+    stopped = conn.execute(
+        update(posts).where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None), ~posts.c.paused)
+        .values(paused=True)
+    ).rowcount
+    log.warning("paused.account", account=target, by=by, why=why, posts=stopped)
+    return stopped
+
+
+def resume(conn: Connection, target: str | None, *, by: str) -> int:
+    """Releases the stop button; how many posts wait again. :raises UnknownAccount: there is none."""
+    if target is None:
+        released = conn.execute(text("DELETE FROM switches WHERE name = 'all'")).rowcount
+        log.warning("resumed.all", by=by)
+        return released
+    row = find(conn, target)
+    conn.execute(update(accounts).where(accounts.c.id == row.id).values(paused_at=None))
+    freed = conn.execute(update(posts).where(posts.c.account_id == row.id, posts.c.paused).values(paused=False)).rowcount
+    log.warning("resumed.account", account=target, by=by, posts=freed)
+    return freed
+
+
+def everything_paused(conn: Connection) -> bool:
+    """Whether the stop button for all is pressed."""
+    return conn.execute(select(switches.c.name).where(switches.c.name == "all")).one_or_none() is not None
+
+
+def rotate_keys(conn: Connection, settings: Settings) -> int:
+    """Encrypts all credentials under the first key; how many. :raises db.crypto.SecretKeyError: one cannot be opened."""
+    cipher = Cipher(settings.secret())
+    rows = conn.execute(
+        select(accounts.c.id, accounts.c.credentials).where(accounts.c.deleted_at.is_(None)).with_for_update()
+    ).all()
+    for row in rows:
+        conn.execute(update(accounts).where(accounts.c.id == row.id).values(credentials=cipher.rotate(row.credentials)))
+    return len(rows)
+
+
+def parse_credentials(words: str) -> dict[str, Any]:
+    """The JSON object that ``accounts add`` reads. :raises Refused: it is none; never repeats the input."""
+    try:
+        found = json.loads(words)
+    except ValueError:
+        raise Refused('The credentials must be one JSON object, such as {"access_token": "..."}') from None
+    if not isinstance(found, dict):
+        raise Refused("The credentials must be a JSON object")
+    return found
+
+
+def _view(row: Row[Any]) -> AccountView:
+    return AccountView(
+        id=row.id,
+        account=f"{row.platform}:{row.name}",
+        platform=row.platform,
+        handle=row.handle,
+        state=row.state,
+        paused=row.paused_at is not None,
+        token_expires_at=row.token_expires_at,
+        limited_until=row.limited_until,
+        api_url=row.api_url,
+    )
+
+
+__all__ = [
+    "AccountView", "NotConfigured", "add", "everything_paused", "find", "identify", "keep_identity", "listing",
+    "parse_credentials", "pause", "reference", "release_held", "remove", "resume", "rotate_keys", "split",
+]

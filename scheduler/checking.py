@@ -1,0 +1,142 @@
+"""The rules, applied to one post and all its targets: the same in ``check``, in ``schedule()`` and in workers.
+
+Every violation of every target is reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from media import recipe, rules
+from media.probe import Probe
+from media.rules import MediaRule
+from platforms import registry
+from platforms.base import AccountRef, Capabilities, Draft, MediaItem, Platform, Transport, Violation
+from scheduler.intake import Arrived
+from scheduler.options import PostOptions, for_target
+from scheduler.settings import Settings
+
+
+@dataclass(frozen=True)
+class Target:
+    """One account a post shall go to, with everything that was decided about it."""
+
+    account: AccountRef
+    module: Platform
+    draft: Draft
+    rule: MediaRule | None
+    recipes: tuple[Any, ...] = ()
+    """One for each probed file, in order; empty where a file is not fetched yet."""
+    violations: tuple[Violation, ...] = field(default=())
+
+
+def check(
+    text: str,
+    accounts: Sequence[AccountRef],
+    arrived: Sequence[Arrived],
+    options: Mapping[str, Any],
+    post: PostOptions,
+    settings: Settings,
+) -> list[Target]:
+    """Applies all rules; one result for each account, with its violations."""
+    return [check_one(text, account, arrived, options, post, settings) for account in accounts]
+
+
+def check_one(
+    text: str,
+    account: AccountRef,
+    arrived: Sequence[Arrived],
+    options: Mapping[str, Any],
+    post: PostOptions,
+    settings: Settings,
+) -> Target:
+    """The rules of one account's platform."""
+    module = registry.get(account.platform)
+    chosen, wrong = for_target(options, account.platform, account.name)
+    draft = Draft(text=text, account=account, media=tuple(one.item() for one in arrived), options=chosen)
+    if not wrong:
+        # With options that cannot be read, the module's own checks would only report the consequences.
+        wrong += module.validate(draft)
+    rule = placement_rule(module, draft)
+    recipes: list[Any] = []
+    if rule is not None:
+        probes = [(one.probe, one.name) for one in arrived if one.probe is not None]
+        found, recipes = fit(probes, rule, post, account.platform)
+        wrong += found
+        if len(probes) == len(arrived):
+            wrong += [
+                Violation(one.code, one.message, one.field, one.file, account.platform)
+                for one in rules.violations_of_set([probe for probe, _ in probes], rule)
+                if one.code not in {bad.code for bad in wrong}
+            ]
+        else:
+            recipes = []
+    if arrived and not wrong and must_pull(module.capabilities, draft, module) and not reachable(settings, account.platform):
+        wrong.append(
+            Violation(
+                "store_not_public",
+                f"{account.platform} fetches media from our store, and {host_of(settings)} cannot be reached from"
+                " outside; set R2_PUBLIC_URL to a public address of the bucket",
+                "media", None, account.platform,
+            )
+        )
+    told = tuple(
+        one if one.platform else Violation(one.code, one.message, one.field, one.file, account.platform)
+        for one in wrong
+    )
+    return Target(account, module, draft, rule, tuple(recipes) if not told else (), told)
+
+
+def fit(
+    probes: Sequence[tuple[Probe, str]], rule: MediaRule, post: PostOptions, platform: str
+) -> tuple[list[Violation], list[Any]]:
+    """What is wrong with these files for a rule, and the recipes that make them fit."""
+    wrong: list[Violation] = []
+    recipes: list[Any] = []
+    chosen = recipe.Options(fit=post.fit, background=post.background)
+    for found, name in probes:
+        bad = [
+            Violation(one.code, one.message, one.field, one.file or name, platform)
+            for one in rules.violations(found, rule, name=name, fit=post.fit)
+        ]
+        wrong += bad
+        if not bad:
+            recipes.append(recipe.plan(found, rule, options=chosen, name=name))
+    return wrong, recipes
+
+
+def placement_rule(module: Platform, draft: Draft) -> MediaRule | None:
+    """The media rule of the draft's placement; None where the module takes no media there."""
+    return module.capabilities.media.get(module.placement(draft))
+
+
+def must_pull(capabilities: Capabilities, draft: Draft, module: Platform) -> bool:
+    """Whether the platform has to fetch this draft's media by URL."""
+    return capabilities.transport is Transport.URL or module.wants_url(draft)
+
+
+def reachable(settings: Settings, platform: str) -> bool:
+    """Whether the platform's servers can be expected to reach our store.
+
+    True for a public store; also where the platform's API itself is pointed at this machine (a sandbox),
+    which then reaches what this machine reaches.
+    """
+    from media.storage import Store
+
+    override = settings.api_url(platform)
+    if override and (urlsplit(override).hostname or "") in {"127.0.0.1", "localhost", "::1"}:
+        return True
+    return bool(settings.r2_endpoint_url) and Store(settings.store()).is_public()
+
+
+def host_of(settings: Settings) -> str:
+    """The store's host, for messages."""
+    return urlsplit(settings.r2_public_url or settings.r2_endpoint_url or "").netloc or "no store"
+
+
+def drafting_items(items: Sequence[MediaItem]) -> bool:
+    """Whether all files of a draft are known by content (none waits to be fetched)."""
+    return all(item.sha256 for item in items)

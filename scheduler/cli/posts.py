@@ -1,0 +1,273 @@
+"""``schedulerx post``, ``check`` and ``posts ...``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import text as sql
+
+from platforms.base import AccountRef
+from scheduler import accounts, changes, intake
+from scheduler import posts as store
+from scheduler.api import database, get, schedule
+from scheduler.changes import Changes
+from scheduler.checking import check_one
+from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, say, told, who
+from scheduler.errors import NotConfigured, Refused, Unavailable, UnknownAccount
+from scheduler.intake import Media
+from scheduler.options import post_options, strangers
+from scheduler.settings import current
+
+app = typer.Typer(no_args_is_help=True, help="Look at and change scheduled posts.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Option_ = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="PLATFORM.KEY=VALUE", help="A platform's option, e.g. pinterest.board=Recipes; or post.window_minutes=30. Values may be JSON."),
+]
+MediaOption = Annotated[list[str] | None, typer.Option("--media", metavar="FILE|URL", help="A picture; repeat for more.")]
+Alt = Annotated[list[str] | None, typer.Option("--alt", help="What the picture shows; one for each --media, in order.")]
+
+
+def options_of(given: list[str] | None) -> dict[str, Any]:
+    """``PLATFORM.KEY=VALUE`` words as a mapping. :raises Refused: a word is not of that form."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in given or []:
+        name, equals, value = word.partition("=")
+        group, dot, key = name.rpartition(".")
+        if not equals or not dot or not group or not key:
+            raise Refused(f"--option {word!r} is not PLATFORM.KEY=VALUE (such as pinterest.board=Recipes)")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        # A board's id is text though it looks like a number.
+        found.setdefault(group, {})[key] = value if isinstance(parsed, int) and len(value) > 9 else parsed
+    return dict(found)
+
+
+def media_of(files: list[str] | None, alts: list[str] | None) -> list[Media]:
+    """Files with their alt texts. :raises Refused: more texts than files."""
+    named, words = files or [], alts or []
+    if len(words) > len(named):
+        raise Refused(f"{len(words)} --alt for {len(named)} --media")
+    return [Media(name, alt) for name, alt in zip(named, [*words, *[""] * len(named)], strict=False)]
+
+
+def post(
+    text: Annotated[str, typer.Argument(help="What to say. - reads it from standard input.")],
+    to: Annotated[list[str], typer.Option("--to", metavar="PLATFORM:NAME", help="An account; repeat for more.")],
+    media: MediaOption = None,
+    alt: Alt = None,
+    at: Annotated[str, typer.Option(help="When: 2026-12-24T18:00 (with --tz), 2026-12-24T18:00+01:00, or now.")] = "now",
+    tz: Annotated[str | None, typer.Option(help="IANA zone for a time without offset, e.g. Europe/Berlin.")] = None,
+    option: Option_ = None,
+    key: Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key makes one post only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Schedule a post.
+
+    Example: schedulerx post "Soup is ready" --to x:acme --to pinterest:acme --media soup.jpg --alt "a bowl" --option pinterest.board=Recipes --at 2026-12-24T18:00 --tz Europe/Berlin
+    """
+    with told(as_json=as_json):
+        words = typer.get_text_stream("stdin").read() if text == "-" else text
+        made = schedule(
+            words, to=to, at=at, tz=tz, media=media_of(media, alt), options=options_of(option), idempotency_key=key
+        )
+    if as_json:
+        emit(made.as_json())
+    else:
+        console().print(posts_table(made.scheduled, title=f"Post {made.id} is accepted"))
+
+
+def check(
+    text: Annotated[str, typer.Argument(help="The text to check.")],
+    for_: Annotated[list[str], typer.Option("--for", metavar="PLATFORM[:NAME]", help="Where it would go; repeat for more.")],
+    media: MediaOption = None,
+    alt: Alt = None,
+    option: Option_ = None,
+    as_json: Json = False,
+) -> None:
+    """Check a post against the rules of platforms, without storing anything.
+
+    Example: schedulerx check "Hello" --for x --for pinterest:acme --media pin.png --option pinterest.board=Recipes
+    """
+    with told(as_json=as_json):
+        settings = current()
+        chosen = options_of(option)
+        arrived, general = intake.look_at(media_of(media, alt), settings)
+        of_post, bad = post_options(chosen)
+        named = [_reference(one) for one in for_]
+        general = general + bad + strangers(chosen, [(one.platform, one.name) for one in named])
+        targets = []
+        for account in named:
+            found = check_one(text, account, arrived, chosen, of_post, settings)
+            targets.append(
+                {
+                    "platform": account.platform,
+                    "account": f"{account.platform}:{account.name}" if account.name else None,
+                    "length": found.module.text_length(text),
+                    "limit": found.module.capabilities.text_limit,
+                    "violations": [
+                        {"code": one.code, "message": one.message, "field": one.field, "file": one.file}
+                        for one in dict.fromkeys([*general, *found.violations])
+                    ],
+                    "media": [
+                        {"file": one.name, "actions": [{"name": act.name, "why": act.why} for act in recipe.actions]}
+                        for one, recipe in zip(arrived, found.recipes, strict=False)
+                    ],
+                }
+            )
+    good = all(not target["violations"] for target in targets)
+    if as_json:
+        emit({"ok": good, "targets": targets})
+    else:
+        for target in targets:
+            mark = "ok" if not target["violations"] else "refused"
+            say(f"{target['account'] or target['platform']}: {mark}, length {target['length']} of {target['limit']}")
+            for one in target["violations"]:
+                say(f"  - {one['message']} [{one['code']}]")
+            for one in target["media"]:
+                for action in one["actions"]:
+                    say(f"  {one['file']}: {action['name']} ({action['why']})")
+    if not good:
+        raise typer.Exit(REFUSED)
+
+
+def _reference(target: str) -> AccountRef:
+    """An account where one is named and stored, else the platform alone."""
+    if ":" in target:
+        with database() as conn:
+            return accounts.reference(accounts.find(conn, target))
+    from platforms import registry
+
+    if target not in registry.names():
+        raise UnknownAccount(f"There is no platform {target!r}; there are: {', '.join(registry.names())}")
+    return AccountRef(platform=target, name="")
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
+    status: Annotated[list[str] | None, typer.Option(help="Only these; repeat for more.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account, PLATFORM:NAME.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List scheduled posts, the latest due first. Example: schedulerx posts list --status failed --json"""
+    from db.states import Status
+
+    with told(as_json=as_json):
+        unknown = sorted(set(status or []) - {one.value for one in Status})
+        if unknown:
+            raise Refused(f"There is no status {', '.join(unknown)}; there are: {', '.join(one.value for one in Status)}")
+        if account:
+            accounts.split(account)
+        with database() as conn:
+            rows = store.listing(conn, limit=limit, statuses=status or (), account=account)
+    if as_json:
+        emit([row.as_json() for row in rows])
+    elif rows:
+        console().print(posts_table(rows))
+    else:
+        say("Nothing is scheduled. Example: schedulerx post 'Hello' --to x:acme --at now")
+
+
+@app.command()
+def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Show a post with all that happened to it. Example: schedulerx posts show 12"""
+    with told(as_json=as_json):
+        with database() as conn:
+            found = store.load(conn, number)
+            ids = [one.id for one in found.scheduled]
+            history = conn.execute(
+                sql("""SELECT scheduled_post_id AS id, at, from_status, to_status, by, why FROM transitions
+                        WHERE scheduled_post_id = ANY(:ids) ORDER BY id"""), {"ids": ids}).mappings().all()
+            tries = conn.execute(
+                sql("""SELECT scheduled_post_id AS id, started_at, sent_at, finished_at, outcome, settled, http_status,
+                              error_code, error_message, worker
+                         FROM publish_attempts WHERE scheduled_post_id = ANY(:ids) ORDER BY started_at"""),
+                {"ids": ids}).mappings().all()
+            media = conn.execute(
+                sql("""SELECT m.scheduled_post_id AS id, a.name, m.alt, r.state, r.progress, r.size, r.mime, r.width,
+                              r.height, r.actions, coalesce(r.error_message, a.error_message) AS error
+                         FROM scheduled_post_media m JOIN media_assets a ON a.id = m.asset_id
+                         LEFT JOIN renditions r ON r.id = m.rendition_id
+                        WHERE m.scheduled_post_id = ANY(:ids) ORDER BY m.scheduled_post_id, m.position"""),
+                {"ids": ids}).mappings().all()
+    if as_json:
+        emit({**found.as_json(), "history": [dict(row) for row in history], "attempts": [dict(row) for row in tries],
+              "media": [dict(row) for row in media]})
+        return
+    out = console()
+    out.print(posts_table(found.scheduled, title=f"Post {found.id} (correlation {found.correlation_id})"))
+    say(found.text)
+    for row in media:
+        say(f"  {row['id']}: {row['name']} -> {row['state'] or 'waits'} {row['mime'] or ''}"
+            f" {row['width'] or '?'}x{row['height'] or '?'} {row['size'] or '?'} B {row['error'] or ''}")
+    for row in history:
+        say(f"  {row['at']:%H:%M:%S.%f} {row['id']}: {row['from_status']} -> {row['to_status']} ({row['by']}) {row['why']}")
+    for row in tries:
+        say(f"  try at {row['started_at']:%H:%M:%S} {row['id']}: {row['outcome'] or 'under way'}"
+            f" {row['http_status'] or ''} {row['error_code'] or ''} {row['error_message'] or ''}")
+
+
+@app.command()
+def edit(
+    number: Annotated[int, typer.Argument(metavar="ID")],
+    text: Annotated[str | None, typer.Option(help="The new text.")] = None,
+    media: MediaOption = None,
+    alt: Alt = None,
+    no_media: Annotated[bool, typer.Option("--no-media", help="Take all media away.")] = False,
+    option: Option_ = None,
+    as_json: Json = False,
+) -> None:
+    """Give a post new content. Example: schedulerx posts edit 12 --text "Soup is almost ready" """
+    with told(as_json=as_json):
+        given = media_of(media, alt) if media or no_media else None
+        done = changes.edit(number, text=text, media=given, options=options_of(option) if option else None, by=who())
+    _report(done, as_json=as_json)
+
+
+@app.command()
+def cancel(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Stop a post. Example: schedulerx posts cancel 12"""
+    with told(as_json=as_json):
+        done = changes.cancel(number, by=who())
+    _report(done, as_json=as_json)
+
+
+@app.command()
+def reschedule(
+    number: Annotated[int, typer.Argument(metavar="ID")],
+    at: Annotated[str, typer.Option(help="The new time, as for post.")],
+    tz: Annotated[str | None, typer.Option(help="IANA zone for a time without offset.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Give a post another time. Example: schedulerx posts reschedule 12 --at 2026-12-25T09:00 --tz Europe/Berlin"""
+    with told(as_json=as_json):
+        done = changes.reschedule(number, at, tz=tz, by=who())
+    _report(done, as_json=as_json)
+
+
+@app.command()
+def retry(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """Bring back what failed, was missed or canceled. Example: schedulerx posts retry 12"""
+    with told(as_json=as_json):
+        done = changes.retry(number, by=who())
+    _report(done, as_json=as_json)
+
+
+def _report(done: Changes, *, as_json: bool) -> None:
+    if as_json:
+        emit({"ok": done.done, "changes": [one.as_json() for one in done.changes], "post": done.post.as_json()})
+    else:
+        for one in done.changes:
+            say(f"{one.id} {one.account}: {one.message}")
+    if not done.done:
+        raise typer.Exit(FAILED)
+
+
+__all__ = ["NotConfigured", "Path", "Unavailable", "app", "check", "get", "post"]

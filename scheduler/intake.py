@@ -1,0 +1,201 @@
+"""Media as a caller names it: probed at scheduling, refused there, and stored before the post is.
+
+The author's file may go away as soon as ``schedule()`` has returned: the original is in our store by then,
+under its hash. Remote URLs are probed through the SSRF guard now and fetched by a worker later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from db.session import repeat_safe, transaction
+from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
+from media.probe import Probe, probe
+from platforms.base import MediaItem, MediaKind, Violation
+from scheduler.errors import Unavailable
+from scheduler.settings import Settings
+
+ALT_LIMIT = 10_000
+"""Beyond any platform's; a file passed as alt text by mistake ends here."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """A file for a post: a path or an https URL, and what it shows, for people who cannot see it."""
+
+    source: str | Path
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that was looked at. Local: ``path`` and ``probe``; remote: ``url`` and what its server said."""
+
+    name: str
+    alt: str
+    path: Path | None = None
+    probe: Probe | None = None
+    url: str | None = None
+    remote_mime: str = ""
+    remote_size: int = 0
+
+    def identity(self) -> str:
+        """What makes it the same file at a second call."""
+        return f"sha256:{self.probe.sha256}" if self.probe else f"url:{self.url}"
+
+    def item(self) -> MediaItem:
+        """As platform modules see it while drafting."""
+        return item_of(self.probe, self.alt, self.name) if self.probe else MediaItem(
+            kind=MediaKind.GIF if self.remote_mime == "image/gif" else MediaKind.IMAGE,
+            mime=self.remote_mime, size=self.remote_size, width=0, height=0, sha256="", alt=self.alt, name=self.name,
+        )
+
+
+def item_of(found: Probe, alt: str, name: str) -> MediaItem:
+    """A probed file as platform modules see it while drafting."""
+    return MediaItem(
+        kind=MediaKind(found.kind), mime=found.mime, size=found.size, width=found.width, height=found.height,
+        sha256=found.sha256, alt=alt, name=name,
+    )
+
+
+def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], list[Violation]]:
+    """Probes everything the caller named; what can be used, and what is wrong with the rest."""
+    arrived: list[Arrived] = []
+    wrong: list[Violation] = []
+    for place, given in enumerate(media):
+        one = given if isinstance(given, Media) else Media(given)
+        if not isinstance(one.source, str | os.PathLike):
+            wrong.append(Violation("bad_media", f"media[{place}] is a {type(one.source).__name__}; give a path, an"
+                                   " https URL or a Media", f"media[{place}]"))
+            continue
+        name = str(one.source)
+        if len(one.alt) > ALT_LIMIT:
+            wrong.append(Violation("alt_too_long", f"the alt text of {name} has {len(one.alt)} characters", "alt", name))
+            continue
+        try:
+            if "://" in name:
+                arrived.append(_remote(name, one.alt, settings))
+            else:
+                path = Path(name).expanduser()
+                arrived.append(Arrived(name=path.name, alt=one.alt, path=path, probe=probe(path, name=name)))
+        except MediaRefused as error:
+            wrong.append(Violation(error.code, error.message, "media", error.file or name))
+        except RemoteUnavailable as error:
+            wrong.append(Violation("not_reachable", f"{error}; try again, or give a local file", "media", name.split("?", 1)[0]))
+    return arrived, wrong
+
+
+def _remote(url: str, alt: str, settings: Settings) -> Arrived:
+    from media.fetch import probe_remote
+
+    found = probe_remote(url, max_bytes=settings.max_media_bytes)
+    bare = url.split("?", 1)[0]
+    return Arrived(
+        name=bare.rsplit("/", 1)[-1] or bare, alt=alt, url=url, remote_mime=found.sniffed or found.mime, remote_size=found.size or 0
+    )
+
+
+def store(arrived: Sequence[Arrived], settings: Settings) -> list[int]:
+    """Makes an asset of each file and puts local originals into the store; their ids, in order.
+
+    The row is committed before the upload, so that what is in the store is always known to a row; prune
+    looks at ``touched_at`` and waits a day, so a file that is used again is not deleted under us.
+
+    :raises Unavailable: the store does not take them. Nothing was scheduled.
+    """
+    return [_store_local(one, settings) if one.probe else _store_remote(one, settings) for one in arrived]
+
+
+def _store_local(one: Arrived, settings: Settings) -> int:
+    from media.storage import Store
+
+    if one.probe is None or one.path is None:
+        raise ValueError("a local file has a path and a probe")
+    found, path = one.probe, one.path
+    object_store = Store(settings.store())
+    key = object_store.original_key(found.sha256)
+
+    def touch() -> int:
+        with transaction(settings.database()) as conn:
+            return int(
+                conn.execute(
+                    text("""
+                        INSERT INTO media_assets (sha256, name, size, mime, state, storage_key, lease_expires_at)
+                        VALUES (:sha256, :name, :size, :mime, 'pending', :key,
+                                clock_timestamp() + interval '1 hour')
+                        ON CONFLICT (sha256) WHERE source_url IS NULL
+                        DO UPDATE SET touched_at = clock_timestamp(), delete_after = NULL
+                        RETURNING id
+                    """),
+                    {"sha256": found.sha256, "name": one.name, "size": found.size, "mime": found.mime, "key": key},
+                ).scalar_one()
+            )
+
+    def stored(asset_id: int) -> None:
+        with transaction(settings.database()) as conn:
+            conn.execute(
+                text("""
+                    UPDATE media_assets SET state = 'stored', progress = 1, probe = CAST(:probe AS jsonb),
+                           storage_key = :key, touched_at = clock_timestamp(), lease_expires_at = NULL,
+                           error_code = NULL, error_message = NULL
+                     WHERE id = :id
+                """),
+                {"id": asset_id, "key": key, "probe": _json(found.as_json())},
+            )
+
+    asset_id = repeat_safe(touch)
+    try:
+        object_store.put_file(key, path, found.mime, found.sha256)
+    except StoreUnavailable as error:
+        raise Unavailable(f"The object store did not take {one.name}: {error}; nothing was scheduled") from None
+    repeat_safe(lambda: stored(asset_id))
+    return asset_id
+
+
+def _store_remote(one: Arrived, settings: Settings) -> int:
+    with transaction(settings.database()) as conn:
+        return int(
+            conn.execute(
+                text("""
+                    INSERT INTO media_assets (source_url, name, size, mime, state)
+                    VALUES (:url, :name, :size, :mime, 'pending') RETURNING id
+                """),
+                {"url": one.url, "name": one.name, "size": one.remote_size or None, "mime": one.remote_mime},
+            ).scalar_one()
+        )
+
+
+def rendition(conn: Connection, asset_id: int, recipe: Any) -> tuple[int, str]:
+    """The rendition of an asset for a recipe, made where it is new: (id, state).
+
+    The row stays locked until the transaction ends, so that a worker that finishes it meanwhile waits and
+    then sees the posts that need it.
+    """
+    row = conn.execute(
+        text("""
+            INSERT INTO renditions (asset_id, recipe_hash, recipe) VALUES (:asset, :hash, CAST(:recipe AS jsonb))
+            ON CONFLICT (asset_id, recipe_hash)
+            DO UPDATE SET touched_at = clock_timestamp(), delete_after = NULL,
+                          -- One that failed is tried again for a new post; one that was pruned is made again.
+                          state = CASE WHEN renditions.state = 'failed' THEN 'pending' ELSE renditions.state END,
+                          claims = CASE WHEN renditions.state = 'failed' THEN 0 ELSE renditions.claims END,
+                          available_at = CASE WHEN renditions.state = 'failed' OR renditions.available_at = 'infinity'
+                                              THEN clock_timestamp() ELSE renditions.available_at END
+            RETURNING id, state
+        """),
+        {"asset": asset_id, "hash": recipe.hash, "recipe": _json(recipe.as_json())},
+    ).one()
+    return int(row.id), str(row.state)
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,64 @@
+"""What protects an account: declared quotas and the burst guard, counted from attempts in Postgres.
+
+Counted under the account's row lock by the transaction that writes the intent, so that two workers cannot
+both take the last place, and a flushed Redis forgets nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from platforms.base import Quota
+from scheduler.settings import Settings
+
+COUNT = text("""
+    SELECT q.name, q.n, q.per_s, count(a.started_at) AS used,
+           -- When the oldest of the last n leaves the span, there is a place again.
+           (array_agg(a.started_at ORDER BY a.started_at DESC))[q.n] + make_interval(secs => q.per_s) AS free_at
+      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[])) AS q(name, n, per_s)
+      LEFT JOIN publish_attempts a
+        ON a.account_id = :account AND a.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s)
+       AND coalesce(a.outcome, 'unknown') IN ('accepted', 'unknown') AND a.settled IS DISTINCT FROM 'absent'
+     GROUP BY q.name, q.n, q.per_s
+    HAVING count(a.started_at) >= q.n
+""")
+
+
+@dataclass(frozen=True)
+class Full:
+    """A limit that has no place now. ``until`` in UTC."""
+
+    name: str
+    count: int
+    per_s: int
+    until: datetime
+
+    @property
+    def message(self) -> str:
+        """In words."""
+        return f"{self.name}: at most {self.count} in {self.per_s} s; there is a place again at {self.until.isoformat(timespec='seconds')}"
+
+
+def guards(settings: Settings, quotas: Sequence[Quota]) -> list[Quota]:
+    """The platform's quotas for an account, and our burst guard."""
+    burst = Quota("burst_guard", settings.burst_count, settings.burst_seconds, source="settings")
+    return [burst, *(quota for quota in quotas if quota.scope == "account")]
+
+
+def full(conn: Connection, account_id: int, quotas: Sequence[Quota]) -> Full | None:
+    """The limit that makes this account wait longest, if any. Call it under the account's lock."""
+    rows = conn.execute(
+        COUNT,
+        {
+            "names": [quota.name for quota in quotas],
+            "counts": [quota.count for quota in quotas],
+            "spans": [quota.per_s for quota in quotas],
+            "account": account_id,
+        },
+    ).all()
+    waits = [Full(row.name, row.n, row.per_s, row.free_at) for row in rows]
+    return max(waits, key=lambda one: one.until, default=None)

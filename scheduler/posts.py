@@ -1,0 +1,147 @@
+"""What callers get back: a post with its scheduled posts, as they stand. Also the rows of listings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from scheduler.errors import NotFound
+
+SELECT = """
+    SELECT s.id, s.post_id, a.platform || ':' || a.name AS account, s.platform, s.status, s.held_for, s.due_at,
+           s.available_at, s.window_ends_at, s.media_ready, s.paused, s.generation, s.attempts, s.remote_id,
+           s.remote_url AS url, s.published_at, s.evidence, s.error_code, s.error_message, s.cancel_requested,
+           s.version_id, s.account_id, s.api_url, s.created_at,
+           EXTRACT(EPOCH FROM s.first_sent_at - s.due_at) AS lateness_s
+      FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id
+"""
+
+
+@dataclass(frozen=True)
+class ScheduledPost:
+    """A post on one account at one time. Times in UTC; ``lateness_s``: request sent minus due, seconds."""
+
+    id: int
+    post_id: int
+    account: str
+    platform: str
+    status: str
+    held_for: str | None
+    due_at: datetime
+    window_ends_at: datetime
+    lateness_s: float | None
+    attempts: int
+    remote_id: str | None
+    url: str | None
+    published_at: datetime | None
+    evidence: str | None
+    error_code: str | None
+    error_message: str | None
+    cancel_requested: bool
+    media_ready: bool
+    paused: bool
+    api_url: str | None
+    """Not None: made against an override of the platform's address (a sandbox), not the real one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """A row of ``posts list --json``."""
+        return {
+            "id": self.id,
+            "post_id": self.post_id,
+            "account": self.account,
+            "platform": self.platform,
+            "status": self.status,
+            "held_for": self.held_for,
+            "due_at": self.due_at.isoformat(),
+            "window_ends_at": self.window_ends_at.isoformat(),
+            "lateness_s": self.lateness_s,
+            "attempts": self.attempts,
+            "remote_id": self.remote_id,
+            "url": self.url,
+            "published_at": self.published_at.isoformat() if self.published_at else None,
+            "evidence": self.evidence,
+            "error_code": self.error_code,
+            "error_message": self.error_message,
+            "cancel_requested": self.cancel_requested,
+            "media_ready": self.media_ready,
+            "paused": self.paused,
+            "test_api_url": self.api_url,
+        }
+
+
+@dataclass(frozen=True)
+class Post:
+    """A post and where it goes."""
+
+    id: int
+    text: str
+    scheduled: tuple[ScheduledPost, ...]
+    correlation_id: str = ""
+
+    @property
+    def status(self) -> str:
+        """One word for all: the status they share, or ``mixed``."""
+        words = {one.status for one in self.scheduled}
+        return words.pop() if len(words) == 1 else "mixed"
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "status": self.status,
+            "correlation_id": self.correlation_id,
+            "scheduled": [one.as_json() for one in self.scheduled],
+        }
+
+
+def view(row: Row[Any]) -> ScheduledPost:
+    """A row of ``SELECT`` as callers see it."""
+    return ScheduledPost(
+        id=row.id, post_id=row.post_id, account=row.account, platform=row.platform, status=row.status,
+        held_for=row.held_for, due_at=row.due_at, window_ends_at=row.window_ends_at,
+        lateness_s=None if row.lateness_s is None else round(float(row.lateness_s), 3), attempts=row.attempts,
+        remote_id=row.remote_id, url=row.url, published_at=row.published_at, evidence=row.evidence,
+        error_code=row.error_code, error_message=row.error_message, cancel_requested=row.cancel_requested,
+        media_ready=row.media_ready, paused=row.paused, api_url=row.api_url,
+    )
+
+
+def load(conn: Connection, number: int) -> Post:
+    """The post of that id, or that a scheduled post of that id belongs to. :raises NotFound: neither exists."""
+    found = conn.execute(
+        text("""
+            SELECT p.id, p.correlation_id, v.text FROM posts p
+              JOIN LATERAL (SELECT text FROM post_versions WHERE post_id = p.id ORDER BY number DESC LIMIT 1) v ON true
+             WHERE p.id = :n OR p.id = (SELECT post_id FROM scheduled_posts WHERE id = :n)
+        """),
+        {"n": number},
+    ).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no post {number}; see: schedulerx posts list")
+    rows = conn.execute(text(SELECT + " WHERE s.post_id = :id ORDER BY s.id"), {"id": found.id})
+    return Post(found.id, found.text, tuple(view(row) for row in rows), found.correlation_id)
+
+
+def listing(
+    conn: Connection, *, limit: int = 50, statuses: Sequence[str] = (), account: str | None = None,
+    before: int | None = None,
+) -> list[ScheduledPost]:
+    """Scheduled posts, the latest due first."""
+    where = ["true"]
+    values: dict[str, Any] = {"limit": limit}
+    if statuses:
+        where.append("s.status = ANY(:statuses)")
+        values["statuses"] = list(statuses)
+    if account:
+        where.append("a.platform || ':' || a.name = :account")
+        values["account"] = account
+    if before is not None:
+        where.append("s.id < :before")
+        values["before"] = before
+    query = f"{SELECT} WHERE {' AND '.join(where)} ORDER BY s.due_at DESC, s.id DESC LIMIT :limit"
+    return [view(row) for row in conn.execute(text(query), values)]

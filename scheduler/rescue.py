@@ -1,0 +1,96 @@
+"""Rescue: what dead workers left behind goes on. Missed: what could not go out in time is reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, text
+
+from db import claims
+from db.session import transaction
+from db.states import Status
+from db.transitions import move
+from scheduler.dispatch import Send, fail_as_crash, miss
+from scheduler.logging import logger
+from scheduler.settings import Settings
+
+log = logger(__name__)
+
+BATCH = 500
+
+
+def sweep(settings: Settings, send: Send) -> dict[str, int]:
+    """One pass over leases, windows, media and what followup has to look at; counts by kind."""
+    url = settings.database()
+    counts = {"rescued": 0, "missed": 0, "followed": 0, "media": 0, "readied": 0}
+    with transaction(url) as conn:
+        for row in claims.expired_leases(conn, batch=BATCH):
+            rescue(conn, settings, row)
+            counts["rescued"] += 1
+    with transaction(url) as conn:
+        for row in claims.overdue(conn, batch=BATCH):
+            miss(conn, row.id, row.generation, Status(row.status))
+            counts["missed"] += 1
+    with transaction(url) as conn:
+        counts["readied"] = ready_media(conn)
+    with transaction(url) as conn:
+        followed = claims.follow(conn, batch=BATCH, lease_s=settings.follow_lease_seconds)
+    for row in followed:
+        send("followup.poll" if row.status == Status.PROCESSING else "followup.reconcile", (row.id, row.generation), None)
+    counts["followed"] = len(followed)
+    counts["media"] = media(settings, send)
+    if any(counts.values()):
+        log.info("sweep", **counts)
+    return counts
+
+
+def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
+    """Decides about one (locked) row whose lease is over."""
+    status = Status(row.status)
+    if status is Status.PUBLISHING:
+        # It may have been sent. Reconcile looks first; never straight to a resend.
+        move(conn, row.id, generation=row.generation, source=status, target=Status.UNKNOWN, by="rescue",
+             why=f"the worker {row.leased_by} did not report in time", available_at=func.clock_timestamp(),
+             error_code="worker_lost", error_message="the worker ended while the post was being sent")
+    elif status is Status.PREPARING and row.claims >= settings.max_claims:
+        fail_as_crash(conn, row.id, row.generation, status, row.claims)
+    elif status is Status.QUEUED and row.prepared:
+        move(conn, row.id, generation=row.generation, source=status, target=Status.READY, by="rescue",
+             why="the hint was lost; nothing was called", available_at=func.clock_timestamp())
+    else:
+        move(conn, row.id, generation=row.generation, source=status, target=Status.SCHEDULED, by="rescue",
+             why="the hint or its worker was lost; nothing was published", available_at=func.clock_timestamp())
+
+
+def ready_media(conn: Connection) -> int:
+    """Marks posts whose renditions are all in the store, should a worker have died before it could; how many."""
+    return conn.execute(
+        text("""
+            UPDATE scheduled_posts s SET media_ready = true, updated_at = clock_timestamp()
+             WHERE s.id IN (
+                SELECT p.id FROM scheduled_posts p
+                 WHERE NOT p.media_ready AND p.status = 'scheduled'
+                   AND NOT EXISTS (
+                    SELECT 1 FROM scheduled_post_media m LEFT JOIN renditions r ON r.id = m.rendition_id
+                     WHERE m.scheduled_post_id = p.id AND r.state IS DISTINCT FROM 'ready')
+                 ORDER BY p.id LIMIT 500 FOR UPDATE SKIP LOCKED)
+        """)
+    ).rowcount
+
+
+def media(settings: Settings, send: Send) -> int:
+    """Hints for files to fetch, to make and to upload; how many."""
+    url = settings.database()
+    lease_s = settings.media_lease_seconds
+    with transaction(url) as conn:
+        fetches = claims.media_work(conn, "media_assets", batch=BATCH, lease_s=lease_s)
+    with transaction(url) as conn:
+        work = claims.media_work(conn, "renditions", batch=BATCH, lease_s=lease_s)
+    for row in fetches:
+        send("media.fetch", (row.id, row.generation), None)
+    for row in work:
+        if row.state == "rendered":
+            send("upload.rendition", (row.id, row.generation), f"upload.{row.spool}")
+        else:
+            send("media.normalize", (row.id, row.generation), None)
+    return len(fetches) + len(work)

@@ -1,0 +1,187 @@
+"""Settings: from the environment, else from the embedded stack on this machine.
+
+A script on a machine where ``schedulerx up`` runs (or ran) finds the stack by itself: what the environment
+does not say is read from ``stack.json`` in the data folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from media.storage import StoreConfig
+from scheduler.errors import NotConfigured
+from stack.home import default_home, load_stack
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="SCHEDULERX_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
+    r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
+    r2_access_key_id: str | None = Field(None, validation_alias="R2_ACCESS_KEY_ID")
+    r2_secret_access_key: SecretStr | None = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
+    r2_bucket: str | None = Field(None, validation_alias="R2_BUCKET")
+    r2_public_url: str | None = Field(None, validation_alias="R2_PUBLIC_URL")
+    secret_key: SecretStr | None = None
+    home: Path = Field(default_factory=default_home)
+
+    # How late is still welcome.
+    window_minutes: int = Field(60, ge=1, le=60 * 24 * 30)
+
+    # What protects an account: no more than so many posts in so many seconds, whatever the platform allows.
+    burst_count: int = Field(5, ge=1)
+    burst_seconds: int = Field(300, ge=1)
+
+    # Tries of one post that provably was not published, and the pauses between them.
+    max_attempts: int = Field(6, ge=1)
+    backoff_seconds: float = Field(30.0, gt=0)
+    backoff_max_seconds: float = Field(1800.0, gt=0)
+    max_claims: int = Field(4, ge=1)
+
+    # Leases: a worker that is silent for so long has lost the row.
+    queued_lease_seconds: float = Field(60.0, gt=0)
+    prepare_lease_seconds: float = Field(300.0, gt=0)
+    media_lease_seconds: float = Field(300.0, gt=0)
+    follow_lease_seconds: float = Field(60.0, gt=0)
+    lease_margin_seconds: float = Field(15.0, gt=0)
+
+    # The fence: from the intent's reading of the clock to the first byte of the publishing call.
+    send_margin_seconds: float = Field(2.0, gt=0)
+
+    # How long a stopped process that wakes again is reckoned with before "absent" is believed.
+    quarantine_seconds: float = Field(60.0, ge=0)
+    lookup_budget: int = Field(12, ge=1)
+
+    call_budget_seconds: float | None = Field(None, gt=0)
+    """Overrides every platform's call budget; for tests and chaos."""
+
+    publish_slots: int = Field(32, ge=1)
+    """Reckoned with while no publish worker has given a sign of life."""
+    claim_batch: int = Field(500, ge=1, le=5000)
+
+    transitions_retention_days: int = Field(90, ge=1)
+    media_retention_days: int = Field(30, ge=1)
+    """How long originals and renditions stay after the last post that needed them has ended."""
+    url_lifetime_seconds: int = Field(86_400, ge=300, le=604_800)
+
+    spool_id: str = Field(default_factory=socket.gethostname)
+    """Names this machine's spool folder; upload workers consume ``upload.<spool id>``."""
+    max_media_bytes: int = Field(100_000_000, ge=1)
+
+    log_format: str = "auto"
+    log_level: str = "INFO"
+
+    @field_validator("log_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        if value not in {"auto", "json", "console"}:
+            raise ValueError("must be auto, json or console")
+        return value
+
+    def database(self) -> str:
+        """The database's URL. :raises NotConfigured: neither the environment nor an embedded stack has one."""
+        if self.database_url is None:
+            raise NotConfigured(
+                f"No database: set DATABASE_URL, or start the embedded stack with: schedulerx up"
+                f" (no stack was found in {self.home})"
+            )
+        return self.database_url.get_secret_value()
+
+    def broker(self) -> str:
+        """The broker's URL. :raises NotConfigured: there is none."""
+        if self.redis_url is None:
+            raise NotConfigured("No broker: set REDIS_URL, or start the embedded stack with: schedulerx up")
+        return self.redis_url.get_secret_value()
+
+    def store(self) -> StoreConfig:
+        """Where files are kept. :raises NotConfigured: R2_* are not all set."""
+        missing = [
+            name
+            for name, value in {
+                "R2_ENDPOINT_URL": self.r2_endpoint_url,
+                "R2_ACCESS_KEY_ID": self.r2_access_key_id,
+                "R2_SECRET_ACCESS_KEY": self.r2_secret_access_key,
+                "R2_BUCKET": self.r2_bucket,
+            }.items()
+            if not value
+        ]
+        if missing or not (self.r2_endpoint_url and self.r2_access_key_id and self.r2_secret_access_key and self.r2_bucket):
+            raise NotConfigured(
+                f"No object store for media: set {', '.join(missing)}, or start the embedded stack with: schedulerx up"
+            )
+        return StoreConfig(
+            endpoint_url=self.r2_endpoint_url,
+            access_key_id=self.r2_access_key_id,
+            secret_access_key=self.r2_secret_access_key.get_secret_value(),
+            bucket=self.r2_bucket,
+            public_url=self.r2_public_url or None,
+        )
+
+    def secret(self) -> str:
+        """The key(s) that credentials are encrypted with. :raises NotConfigured: there is none."""
+        if self.secret_key is None or not self.secret_key.get_secret_value().strip():
+            raise NotConfigured(
+                "No SCHEDULERX_SECRET_KEY: credentials are stored encrypted only. Make a key with"
+                " `schedulerx secret-key` and keep it in the environment of every process,"
+                " or start the embedded stack (schedulerx up), which makes and keeps one"
+            )
+        return self.secret_key.get_secret_value()
+
+    def api_url(self, platform: str) -> str | None:
+        """The origin that replaces the platform's API hosts (``SCHEDULERX_<PLATFORM>_API_URL``), or None."""
+        return os.environ.get(f"SCHEDULERX_{platform.upper().replace('-', '_')}_API_URL") or None
+
+    def spool(self) -> Path:
+        """The folder for files between two steps on this machine; made where missing, mode 0700."""
+        folder = self.home / "spool"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+
+def from_environment() -> Settings:
+    """Settings as they are now. :raises NotConfigured: a value is malformed; names it, without its value."""
+    try:
+        plain = Settings()  # type: ignore[call-arg]  # pydantic-settings fills them from the environment
+        return plain.model_copy(update=_from_stack(plain))
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        raise NotConfigured(f"Settings: {told}") from None
+
+
+def _from_stack(plain: Settings) -> dict[str, Any]:
+    """What the environment leaves open and the embedded stack on this machine knows."""
+    info = load_stack(plain.home)
+    if info is None:
+        return {}
+    found: dict[str, Any] = {}
+    if plain.database_url is None and info.database_url:
+        found["database_url"] = SecretStr(info.database_url)
+    if plain.redis_url is None and info.redis_url:
+        found["redis_url"] = SecretStr(info.redis_url)
+    if plain.r2_endpoint_url is None and info.r2 is not None:
+        found["r2_endpoint_url"] = info.r2.endpoint_url
+        found["r2_access_key_id"] = info.r2.access_key_id
+        found["r2_secret_access_key"] = SecretStr(info.r2.secret_access_key)
+        found["r2_bucket"] = info.r2.bucket
+    if plain.secret_key is None and plain.database_url is None:
+        # The stack's key belongs to the stack's database; another database needs a key of its own.
+        key_file = plain.home / "secret.key"
+        if key_file.is_file():
+            found["secret_key"] = SecretStr(key_file.read_text().strip())
+    return found
+
+
+@functools.cache
+def current() -> Settings:
+    """This process's settings, read once."""
+    return from_environment()

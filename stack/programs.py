@@ -1,0 +1,134 @@
+"""What runs: beat, one worker per queue, Flower. The one place to change names, pools and flags.
+
+`python -m stack.programs` prints the same list as a Procfile; a test keeps the file at the root equal.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FLOWER_PORT = 5555
+"""Where nobody chose another: Flower's own default."""
+
+# Stop stages: beat makes new work, workers finish what they hold, Flower only watches.
+BEAT, WORKERS, WATCHERS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to keep running, or with `once` to run to its end before the others start."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_grace_s: float = 10.0
+    order: int = WORKERS
+    """Stopped from the lowest to the highest, those of one number together; started the other way."""
+    once: bool = False
+    ready_text: str | None = None
+    """Ready when a line of its output contains this; None: as soon as it runs."""
+
+
+@dataclass(frozen=True)
+class WorkerShape:
+    """A worker process: the queues it takes from and how it works on them."""
+
+    name: str
+    pool: str
+    slots: str
+    grace_s: float
+    queues: tuple[str, ...]
+
+
+def worker_shapes(cores: str, spool_id: str) -> tuple[WorkerShape, ...]:
+    """Which workers there are.
+
+    Grace: a call that publishes is never cut off, so thread workers get the longest call budget and ten
+    seconds more (Celery's own soft shutdown does not bound threads, it waits for them).
+    """
+    return (
+        WorkerShape("dispatch", "threads", "4", 20, ("dispatch",)),
+        WorkerShape("media", "prefork", cores, 60, ("media",)),
+        # Files that wait on this machine's disk can only be uploaded from here: hence a queue of its own.
+        WorkerShape("upload", "threads", "8", 70, ("upload", f"upload.{spool_id}")),
+        WorkerShape("publish", "threads", "64", 100, ("publish",)),
+        WorkerShape("followup", "threads", "8", 70, ("followup",)),
+    )
+
+
+def default_programs(
+    *,
+    beat_schedule: str,
+    spool_id: str,
+    cores: str | None = None,
+    flower_port: str | None = str(FLOWER_PORT),
+    python: str = sys.executable,
+) -> list[Program]:
+    """The programs of a whole installation on one machine; `flower_port=None` leaves Flower out."""
+    celery = (python, "-m", "celery", "-A", "workers.app")
+    programs = [
+        Program(
+            "beat",
+            (*celery, "beat", "--schedule", beat_schedule, "--pidfile="),
+            order=BEAT,
+            ready_text="beat: Starting",
+        )
+    ]
+    for shape in worker_shapes(cores or str(os.cpu_count() or 1), spool_id):
+        flags = ["-n", f"{shape.name}@%h", "-Q", ",".join(shape.queues), "-P", shape.pool, "-c", shape.slots]
+        programs.append(
+            Program(
+                shape.name,
+                # Gossip and mingle are chatter between workers that nothing here needs, and slow the start.
+                (*celery, "worker", *flags, "--without-gossip", "--without-mingle"),
+                env={"MALLOC_ARENA_MAX": "2"},  # 64 threads would otherwise grow an arena each
+                stop_grace_s=shape.grace_s,
+                order=WORKERS,
+                ready_text=f"{shape.name}@",
+            )
+        )
+    if flower_port is not None:
+        flower = (*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}")
+        programs.append(Program("flower", flower, stop_grace_s=5, order=WATCHERS))
+    return programs
+
+
+def migration(python: str = sys.executable) -> Program:
+    """Brings the database to this version's tables before anything else runs."""
+    return Program("migrate", (python, "-m", "db.migrate", "upgrade"), stop_grace_s=60, once=True)
+
+
+def procfile() -> str:
+    """The same list for honcho, foreman, overmind and the like, which run each line in a shell."""
+    programs = default_programs(
+        beat_schedule="${SCHEDULERX_BEAT_SCHEDULE:-celerybeat-schedule}",
+        spool_id="${SCHEDULERX_SPOOL_ID:-$(hostname)}",
+        cores="${SCHEDULERX_CORES:-2}",
+        flower_port="${FLOWER_PORT:-" + str(FLOWER_PORT) + "}",
+        python="python",
+    )
+    head = [
+        "# For those who bring their own process manager, Postgres and Redis: set DATABASE_URL, REDIS_URL,",
+        "# R2_* and SCHEDULERX_SECRET_KEY, run `python -m db.migrate upgrade` once, then start this.",
+        "# Give `publish` at least 100 s to stop: a call that is under way is never cut off.",
+        "# Written by `python -m stack.programs`, so that it says the same as `schedulerx up`.",
+    ]
+    lines = [f"{program.name}: {shell_line(program)}" for program in programs]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def shell_line(program: Program) -> str:
+    """Its command for a shell, with ${...} left for the shell to fill in."""
+    words = [f'"{word}"' if "$" in word else shlex.quote(word) for word in program.argv]
+    settings = [f"{name}={shlex.quote(value)}" for name, value in program.env.items()]
+    return " ".join([*(["env", *settings] if settings else []), *words])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(procfile())

@@ -1,0 +1,95 @@
+"""Files to probe, made on the spot: the plain ones, the tricky ones and the hostile ones."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image, ImageCms
+
+GPS_NOTE = "taken at home"
+
+
+def picture(width: int, height: int, mode: str = "RGB", *, seed: int = 7) -> Image.Image:
+    """Coarse coloured noise: it compresses, and each pixel differs from most others."""
+    source = random.Random(seed)
+    small = Image.frombytes("RGB", (8, 8), source.randbytes(192)).resize((width, height))
+    return small.convert(mode)
+
+
+def noise(width: int, height: int, mode: str = "RGB", *, seed: int = 7) -> Image.Image:
+    """Noise in every pixel: nothing compresses it."""
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    return Image.frombytes(mode, (width, height), random.Random(seed).randbytes(width * height * bands))
+
+
+def exif(*, orientation: int | None = None, gps: bool = True, rights: str = "") -> Image.Exif:
+    """An EXIF block as a telephone writes it."""
+    made = Image.Exif()
+    made[0x010F] = "Phone"
+    if orientation:
+        made[0x0112] = orientation
+    if rights:
+        made[0x8298] = rights
+    if gps:
+        made.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 0x1C: GPS_NOTE.encode()})
+    return made
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    """The picture as a file of format ``kind``."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def animation(frames: int, kind: str = "GIF", size: tuple[int, int] = (64, 48), **options: object) -> bytes:
+    """An animated GIF, PNG or WebP whose frames all differ."""
+    drawn = [picture(*size, seed=number).convert("P") for number in range(frames)]
+    return encoded(drawn[0], kind, save_all=True, append_images=drawn[1:], duration=50, **options)
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG of a few kilobytes that claims to be enormous."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    data = zlib.compress(bytes(1 << 20))
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def many_frames_gif(frames: int) -> bytes:
+    """A GIF whose frames are one pixel each."""
+    one = encoded(Image.new("P", (1, 1)), "GIF")
+    head, frame = one[: one.index(b",")], one[one.index(b",") : -1]
+    return head + frame * frames + b";"
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def wide_profile() -> bytes:
+    """A profile that is not sRGB: the same one with red and green exchanged, under another name."""
+    data = bytearray(srgb_profile())
+    count = struct.unpack_from(">I", data, 128)[0]
+    tags = {bytes(data[at : at + 4]): at for at in range(132, 132 + 12 * count, 12)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+    name = "sRGB built-in".encode("utf-16-be")
+    at = data.find(name)
+    assert at > 0
+    data[at : at + len(name)] = "Swap built-in".encode("utf-16-be")
+    return bytes(data)
+
+
+def written(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path

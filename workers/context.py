@@ -1,0 +1,57 @@
+"""What every task shares: this process's settings, its name, its store, and how hints are sent."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+from typing import Any
+
+from kombu.exceptions import OperationalError as BrokerError
+
+from media.storage import Store
+from scheduler.logging import logger
+from scheduler.settings import current
+
+log = logger(__name__)
+
+role = {"queue": "worker"}
+"""Set once at start by ``workers.signals``: what this process is for."""
+
+
+def worker_name() -> str:
+    """Who holds a lease: queue, host and process."""
+    return f"{role['queue']}@{socket.gethostname()}:{os.getpid()}"
+
+
+@functools.cache
+def store() -> Store:
+    """This process's object store."""
+    return Store(current().store())
+
+
+def send(task: str, args: tuple[Any, ...], queue: str | None = None) -> bool:
+    """Sends a hint; whether the broker took it. A hint that is lost costs a lease, never a post."""
+    from workers.app import app
+
+    try:
+        app.send_task(task, args=args, **({"queue": queue} if queue else {}))
+    except (BrokerError, OSError) as error:
+        log.warning("hint.lost", task=task, error=type(error).__name__)
+        return False
+    return True
+
+
+def hint(task: str, args: tuple[Any, ...], queue: str | None) -> None:
+    """``send`` in the form that the scheduler asks for."""
+    send(task, args, queue)
+
+
+def running_seconds() -> float:
+    """Seconds on a clock that goes on while the machine sleeps: what the fence compares.
+
+    CLOCK_BOOTTIME on Linux; macOS has it under the name CLOCK_MONOTONIC_RAW.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW
+    return time.clock_gettime(clock)

@@ -1,0 +1,67 @@
+"""Queue ``dispatch``: the ticks of beat. All of them are idempotent; any number of beats may send them."""
+
+from __future__ import annotations
+
+import time
+
+from db.session import transaction
+from scheduler import dispatch, prune, rescue
+from scheduler.logging import logger
+from scheduler.settings import current
+from workers import alive
+from workers.app import app
+from workers.context import hint, send, worker_name
+from workers.followup import due_for_refresh
+
+log = logger(__name__)
+
+STAY_S = 0.9
+"""How long the tick of a second stays for what becomes due within it."""
+QUEUES = ("dispatch", "media", "upload", "publish", "followup")
+
+
+@app.task(name="dispatch.second")
+def second() -> None:
+    """Beat's tick of each second: rescue, then claim what is due, then wait for what is due within it."""
+    settings = current()
+    began = time.monotonic()
+    rescue.sweep(settings, hint)
+    left = STAY_S - (time.monotonic() - began)
+    dispatch.tick(settings, hint, by=_me(), until_s=max(left, 0.0))
+
+
+@app.task(name="dispatch.nudge")
+def nudge() -> None:
+    """Something may have become ready just now: one claim, without staying."""
+    dispatch.visit(current(), hint, by=_me())
+
+
+@app.task(name="dispatch.minute")
+def minute() -> None:
+    """Beat's tick of each minute: the same claim, and what is not urgent."""
+    settings = current()
+    rescue.sweep(settings, hint)
+    dispatch.visit(settings, hint, by=_me())
+    with transaction(settings.database()) as conn:
+        accounts = due_for_refresh(conn)
+    for account_id, token_version in accounts:
+        send("followup.refresh", (account_id, token_version, False))
+
+
+@app.task(name="dispatch.prune")
+def prune_task() -> None:
+    """Beat's daily cleaning."""
+    prune.run(current())
+
+
+@app.task(name="dispatch.pulse")
+def pulse() -> None:
+    """Beat's sign of life, handed on to each queue: only a worker that really consumes writes it down."""
+    alive.mark(current(), queue="beat", worker="beat", slots=0)
+    alive.mark(current(), queue="dispatch", worker=worker_name(), slots=alive.slots())
+    for queue in QUEUES[1:]:
+        send("alive.pulse", (queue,), queue)
+
+
+def _me() -> str:
+    return "dispatch:" + worker_name()

@@ -1,0 +1,405 @@
+"""Queue ``followup``: polls what platforms still process, settles what is unknown, renews tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from db.crypto import Cipher
+from db.models import Account, PublishAttempt, ScheduledPost
+from db.session import repeat_safe, transaction
+from db.states import HeldFor, Status
+from db.transitions import move, seconds_from_now
+from platforms import registry
+from platforms.base import (
+    Absent,
+    AuthExpired,
+    Call,
+    Doubt,
+    Found,
+    Inconclusive,
+    NotSent,
+    Processing,
+    Published,
+    RateLimited,
+    Ready,
+    ReconcileKind,
+    Reconciled,
+    Refreshed,
+    Rejected,
+    Repeatable,
+)
+from platforms.errors import TransportError
+from platforms.http import Client
+from scheduler import accounts as profiles
+from scheduler.logging import logger
+from scheduler.retry_policy import LOOKUPS
+from scheduler.settings import Settings, current
+from workers.app import app
+from workers.context import running_seconds, send, worker_name
+from workers.ledger import accepted_before, hold_for_reconnect, note_account, publish
+from workers.publish import deliver
+from workers.work import Work, client, load
+
+log = logger(__name__)
+posts = ScheduledPost.__table__
+attempts = PublishAttempt.__table__
+accounts = Account.__table__
+
+REFRESH_LEASE_S = 60.0
+REFRESH_PAUSE_S = 60.0
+RESEND_BEFORE_S = 50 * 60.0
+"""A keyed call is repeated only while its key is younger than this, seconds."""
+
+
+@app.task(name="followup.poll")
+def poll_task(scheduled_post_id: int, generation: int) -> None:
+    """Asks the platform how far it is."""
+    poll(current(), scheduled_post_id, generation)
+
+
+@app.task(name="followup.reconcile")
+def reconcile_task(scheduled_post_id: int, generation: int) -> None:
+    """Finds out whether a doubtful post is public."""
+    reconcile(current(), scheduled_post_id, generation)
+
+
+@app.task(name="followup.refresh")
+def refresh_task(account_id: int, token_version: int, refused: bool = True) -> None:
+    """Renews an account's tokens."""
+    refresh(current(), account_id, token_version, refused=refused)
+
+
+def _load(settings: Settings, scheduled_post_id: int, generation: int, status: Status) -> Work | None:
+    with transaction(settings.database()) as conn:
+        work = load(conn, settings, scheduled_post_id)
+    if work is None or work.row.generation != generation or work.row.status != status:
+        return None
+    structlog.contextvars.bind_contextvars(
+        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+    )
+    return work
+
+
+# --- Poll ---------------------------------------------------------------------------------------------------
+
+
+def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
+    """One look at a post that the platform processes; its new status, or None: unchanged or stale."""
+    work = _load(settings, scheduled_post_id, generation, Status.PROCESSING)
+    if work is None:
+        return None
+    try:
+        outcome = work.module.poll(work.call(client(settings, work)), work.draft)
+    except TransportError as error:
+        outcome = NotSent(error.code, error.detail)  # a poll only reads
+    if isinstance(outcome, Ready):
+        return deliver(settings, work.id, generation, source=Status.PROCESSING)
+    with transaction(settings.database()) as conn:
+        return _polled(conn, work, generation, outcome)
+
+
+def _polled(conn: Connection, work: Work, generation: int, outcome: Any) -> Status | None:
+    common: dict[str, Any] = {"generation": generation, "source": Status.PROCESSING, "by": worker_name()}
+    if isinstance(outcome, Published):
+        row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
+        return publish(conn, row, outcome, evidence="api", by=worker_name()) if row.generation == generation else None
+    if isinstance(outcome, Rejected):
+        target = Status.CANCELED if work.row.cancel_requested else Status.FAILED
+        return target if move(conn, work.id, target=target, error_code=outcome.code,
+                              error_message=outcome.message[:2000], **common) else None
+    if isinstance(outcome, AuthExpired | RateLimited):
+        note_account(conn, work.row.account_id, work.row.token_version, outcome)
+    if isinstance(outcome, AuthExpired) and not outcome.permanent:
+        send("followup.refresh", (work.row.account_id, work.row.token_version))
+    if isinstance(outcome, Processing):
+        later: Any = seconds_from_now(outcome.poll_after_s)
+    elif isinstance(outcome, RateLimited):
+        later = outcome.until
+    else:
+        later = seconds_from_now(LOOKUPS.pause_s(1, getattr(outcome, "retry_after_s", None)))
+    conn.execute(update(posts).where(posts.c.id == work.id, posts.c.generation == generation).values(available_at=later))
+    return None
+
+
+# --- Reconcile ----------------------------------------------------------------------------------------------
+
+
+def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
+    """One step towards certainty about a doubtful post; its new status, or None: not yet, or stale."""
+    work = _load(settings, scheduled_post_id, generation, Status.UNKNOWN)
+    if work is None:
+        return None
+    plan = work.module.publishing_call(work.draft)
+    with transaction(settings.database()) as conn:
+        row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
+        if row.generation != generation:
+            return None
+        # What the ledger knows comes before what the platform says.
+        earlier = accepted_before(conn, work.id)
+        if earlier is not None:
+            return publish(conn, row, earlier, evidence="api", by="ledger")
+        doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
+        if doubt is None:
+            return _absent(conn, work, generation, "no attempt is in doubt")
+        if plan.reconcile is ReconcileKind.NONE:
+            return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
+        if plan.reconcile is not ReconcileKind.CLIENT_ID and ripe_at > work.row.now:
+            # A stopped worker might wake and send; until that is over, "absent" means nothing.
+            conn.execute(update(posts).where(posts.c.id == work.id, posts.c.generation == generation)
+                         .values(available_at=ripe_at))
+            return None
+        if _before_us(conn, work, doubt):
+            conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=seconds_from_now(2.0)))
+            return None
+    try:
+        answer: Reconciled = work.module.reconcile(work.call(client(settings, work)), work.draft, doubt)
+    except TransportError as error:
+        answer = Inconclusive(error.detail)
+    with transaction(settings.database()) as conn:
+        status = _answered(conn, settings, work, generation, answer, doubt)
+    log.info("reconcile.done", answer=type(answer).__name__, status=status or "unknown")
+    if isinstance(answer, AuthExpired) and not answer.permanent:
+        send("followup.refresh", (work.row.account_id, work.row.token_version))
+    return status
+
+
+def _doubt(
+    conn: Connection, settings: Settings, work: Work, budget_s: float, read_lag_s: float
+) -> tuple[Doubt | None, datetime]:
+    """What is known of the doubtful attempts, and from when on a look-up may be believed."""
+    rows = conn.execute(
+        select(attempts.c.started_at, attempts.c.finished_at).where(
+            attempts.c.scheduled_post_id == work.id, attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        ).order_by(attempts.c.started_at)
+    ).all()
+    if not rows:
+        return None, work.row.now
+    taken = conn.scalars(
+        select(posts.c.remote_id).where(
+            posts.c.account_id == work.row.account_id, posts.c.remote_id.is_not(None), posts.c.id != work.id,
+            posts.c.published_at > rows[0].started_at - timedelta(days=1),
+        )
+    ).all()
+    doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in taken if one))
+    budget = settings.call_budget_seconds or budget_s
+    # An attempt whose worker reported is over; one whose worker fell silent may still wake.
+    ends = [row.finished_at or row.started_at + timedelta(seconds=budget + settings.quarantine_seconds) for row in rows]
+    return doubt, max(ends) + timedelta(seconds=read_lag_s)
+
+
+def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
+    """Whether an older doubtful attempt of this account, for the same words, has to choose its match first."""
+    return conn.execute(
+        text("""
+            SELECT 1 FROM scheduled_posts o
+              JOIN post_versions ov ON ov.id = o.version_id
+              JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
+                   AND coalesce(t.outcome, 'unknown') = 'unknown'
+             WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
+               AND ov.text = :words AND t.started_at < :began LIMIT 1
+        """),
+        {"account": work.row.account_id, "id": work.id, "words": work.row.text, "began": doubt.started_at},
+    ).one_or_none() is not None
+
+
+def _answered(
+    conn: Connection, settings: Settings, work: Work, generation: int, answer: Reconciled, doubt: Doubt
+) -> Status | None:
+    row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
+    if row.generation != generation:
+        return None
+    if isinstance(answer, Found):
+        try:
+            with conn.begin_nested():
+                done = move(
+                    conn, work.id, generation=generation, source=Status.UNKNOWN, target=Status.PUBLISHED,
+                    by="reconcile", why="found on the platform", remote_id=answer.remote_id, remote_url=answer.url,
+                    published_at=answer.published_at or func.clock_timestamp(), evidence="reconciled",
+                    error_code=None, error_message=None, claims=0,
+                )
+        except IntegrityError:
+            return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
+        _settle(conn, work.id, "found")
+        return Status.PUBLISHED if done is not None else None
+    if isinstance(answer, Repeatable):
+        _settle(conn, work.id, "absent")
+        return _absent(conn, work, generation, "repeating makes the same object")
+    if isinstance(answer, Absent):
+        return _seen_absent(conn, work, generation, doubt)
+    if isinstance(answer, AuthExpired | RateLimited):
+        note_account(conn, work.row.account_id, work.row.token_version, answer)
+        later: Any = answer.until if isinstance(answer, RateLimited) else seconds_from_now(5.0)
+        conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=later))
+        return None
+    return _undecided(conn, settings, work, generation, answer)
+
+
+def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) -> Status | None:
+    """Believed the second time, a read lag after the first."""
+    plan = work.module.publishing_call(work.draft)
+    first = work.row.lookups.get("absent_at")
+    lag = timedelta(seconds=max(plan.read_lag_s, 1.0))
+    if first is None or work.row.now < datetime.fromisoformat(first) + lag:
+        conn.execute(
+            update(posts).where(posts.c.id == work.id).values(
+                lookups={**work.row.lookups, "absent_at": first or work.row.now.isoformat()},
+                available_at=seconds_from_now(lag.total_seconds()),
+            )
+        )
+        return None
+    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > RESEND_BEFORE_S:
+        return _hold(conn, work, generation, "it was not found, and its key is too old to send it again safely")
+    _settle(conn, work.id, "absent")
+    return _absent(conn, work, generation, "two look-ups did not find it")
+
+
+def _undecided(
+    conn: Connection, settings: Settings, work: Work, generation: int, answer: Inconclusive
+) -> Status | None:
+    count = int(work.row.lookups.get("count", 0)) + 1
+    if count >= settings.lookup_budget:
+        return _hold(conn, work, generation, f"{count} look-ups could not decide ({answer.message})")
+    conn.execute(
+        update(posts).where(posts.c.id == work.id).values(
+            lookups={**work.row.lookups, "count": count},
+            available_at=seconds_from_now(LOOKUPS.pause_s(count, answer.retry_after_s)),
+        )
+    )
+    return None
+
+
+def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
+    conn.execute(
+        update(attempts)
+        .where(attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.settled.is_(None),
+               func.coalesce(attempts.c.outcome, "unknown") == "unknown")
+        .values(settled=how, outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()))
+    )
+
+
+def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
+    """Provably not published: again, or canceled or missed if that is what it has come to."""
+    common: dict[str, Any] = {"generation": generation, "source": Status.UNKNOWN, "by": "reconcile", "why": why}
+    if work.row.cancel_requested:
+        return Status.CANCELED if move(conn, work.id, target=Status.CANCELED, **common) else None
+    if work.row.over:
+        done = move(conn, work.id, target=Status.MISSED, error_code="missed",
+                    error_message="it was not published, and its window is over", **common)
+        return Status.MISSED if done else None
+    done = move(conn, work.id, target=Status.RETRYING, available_at=func.clock_timestamp(), lookups={}, **common)
+    return Status.RETRYING if done else None
+
+
+def _hold(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
+    done = move(
+        conn, work.id, generation=generation, source=Status.UNKNOWN, target=Status.HELD, by="reconcile", why=why,
+        held_for=HeldFor.OUTCOME_UNKNOWN.value, error_code="outcome_unknown",
+        error_message=f"It may be public or not: {why}",
+    )
+    return Status.HELD if done else None
+
+
+# --- Tokens -------------------------------------------------------------------------------------------------
+
+
+def refresh(settings: Settings, account_id: int, token_version: int, *, refused: bool = True) -> bool:
+    """Renews an account's tokens, once, whoever else wants to; whether new ones were stored.
+
+    :param refused: the platform has refused the present ones (False: they only end soon).
+
+    One holder at a time by a committed lease; no transaction is open during the call; what the platform gave
+    is stored by compare-and-set and kept trying until it is.
+    """
+    me = worker_name()
+    with transaction(settings.database()) as conn:
+        row = conn.execute(
+            text("""
+                UPDATE accounts SET refresh_leased_by = :me,
+                       refresh_lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
+                 WHERE id = :id AND token_version = :version AND deleted_at IS NULL AND state = 'active'
+                   AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
+                   AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
+                RETURNING *
+            """),
+            {"id": account_id, "version": token_version, "me": me, "lease_s": REFRESH_LEASE_S},
+        ).one_or_none()
+    if row is None:
+        return False  # somebody is at it, it was done already, or it must wait
+    module = registry.get(row.platform)
+    with transaction(settings.database()) as conn:
+        at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    read_at = running_seconds()
+    http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
+    cipher = Cipher(settings.secret())
+    call = Call(http=http, account=profiles.reference(row), credentials=cipher.open(row.credentials),
+                now=lambda: at + timedelta(seconds=running_seconds() - read_at))
+    try:
+        answer = module.refresh(call)
+    except TransportError as error:
+        answer = NotSent(error.code, error.detail)
+
+    def write() -> bool:
+        with transaction(settings.database()) as conn:
+            return _refreshed(conn, cipher, account_id, token_version, answer, refused=refused)
+
+    # New tokens exist only here until they are stored: a rotated refresh token must not be lost to a blink.
+    stored = repeat_safe(write, tries=30, seconds=REFRESH_LEASE_S)
+    log.info("token.refresh", account=f"{row.platform}:{row.name}", answer=type(answer).__name__, stored=stored)
+    return stored
+
+
+def _refreshed(
+    conn: Connection, cipher: Cipher, account_id: int, token_version: int, answer: Any, *, refused: bool
+) -> bool:
+    this = (accounts.c.id == account_id) & (accounts.c.token_version == token_version)
+    free: dict[str, Any] = {"refresh_leased_by": None, "refresh_lease_expires_at": None}
+    if isinstance(answer, Refreshed):
+        done = conn.execute(
+            update(accounts).where(this).values(
+                credentials=cipher.seal(answer.credentials), token_version=token_version + 1,
+                token_expires_at=answer.expires_at, refresh_after=None, **free)
+        ).rowcount
+        if done:
+            conn.execute(
+                update(posts).where(posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value,
+                                    posts.c.error_code.in_(["auth", "token_expired"]))
+                .values(available_at=func.clock_timestamp())
+            )
+        return bool(done)
+    if answer is None and not refused:
+        # It does not renew, but still works: the platform will say when it is over.
+        conn.execute(update(accounts).where(this).values(refresh_after=seconds_from_now(REFRESH_PAUSE_S * 60), **free))
+        return False
+    if answer is None or (isinstance(answer, AuthExpired) and answer.permanent) or isinstance(answer, Rejected):
+        message = getattr(answer, "message", "its token does not renew, and the platform refuses it")
+        conn.execute(update(accounts).where(this).values(state="needs_reconnect", state_reason=message[:500], **free))
+        for row in conn.execute(
+            select(posts.c.id, posts.c.generation).where(
+                posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value)
+        ):
+            hold_for_reconnect(conn, row.id, row.generation, Status.RETRYING)
+        return False
+    later = answer.until if isinstance(answer, RateLimited) else seconds_from_now(REFRESH_PAUSE_S)
+    conn.execute(update(accounts).where(this).values(refresh_after=later, **free))
+    return False
+
+
+def due_for_refresh(conn: Connection, *, ahead_s: float = 600.0) -> list[tuple[int, int]]:
+    """Accounts whose tokens end within ``ahead_s`` seconds: (id, token version)."""
+    rows = conn.execute(
+        text("""
+            SELECT id, token_version FROM accounts
+             WHERE deleted_at IS NULL AND state = 'active' AND token_expires_at IS NOT NULL
+               AND token_expires_at < clock_timestamp() + make_interval(secs => :ahead)
+               AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
+               AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
+        """),
+        {"ahead": ahead_s},
+    ).all()
+    return [(row.id, row.token_version) for row in rows]

@@ -1,0 +1,314 @@
+"""The ledger: the intent that is committed before a publishing call, and the outcome that is kept after it.
+
+Two rules carry promise 2. Nothing is sent without a committed attempt; and an answer, once held, is written
+down, however late it is and whoever owns the row by then.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from db import claims
+from db.models import Account, PublishAttempt, ScheduledPost
+from db.states import HeldFor, Status
+from db.transitions import move, seconds_from_now
+from platforms.base import (
+    AuthExpired,
+    NotSent,
+    Processing,
+    Published,
+    PublishOutcome,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
+from scheduler import accounts as profiles
+from scheduler.dispatch import miss
+from scheduler.limits import full, guards
+from scheduler.retry_policy import policy
+from scheduler.settings import Settings
+from workers.work import Work, load
+
+posts = ScheduledPost.__table__
+attempts = PublishAttempt.__table__
+accounts = Account.__table__
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A committed attempt: the only licence to send."""
+
+    attempt_id: uuid.UUID
+    generation: int
+    work: Work
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of an attempt, as it is kept until Postgres has it."""
+
+    attempt_id: uuid.UUID
+    scheduled_post_id: int
+    generation: int
+    account_id: int
+    token_version: int
+    outcome: PublishOutcome
+    sent_at: float | None = None
+    """Seconds since the epoch, this machine's clock, when the first byte left; None: nothing left."""
+    counts: bool = True
+    """Whether it spends an attempt (an expired fence does not)."""
+
+
+def intend(
+    conn: Connection, settings: Settings, scheduled_post_id: int, generation: int, *, attempt_id: uuid.UUID,
+    worker: str, source: Status = Status.QUEUED,
+) -> Intent | None:
+    """Transaction A: checks everything under the account's lock and commits the will to publish.
+
+    :returns: None where there is nothing to send: the hint is stale, or the row was moved out of the way.
+    """
+    work = load(conn, settings, scheduled_post_id, lock_account=True)
+    if work is None or work.row.generation != generation or work.row.status != source:
+        return None
+    if _stopped(conn, settings, work, source):
+        return None
+    budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
+    lease_s = budget + settings.send_margin_seconds + settings.lease_margin_seconds
+    moved = move(
+        conn, work.id, generation=generation, source=source, target=Status.PUBLISHING, by=worker, lease_s=lease_s,
+        why="attempt " + str(attempt_id), claims=posts.c.claims + 1,
+    )
+    if moved is None:
+        return None
+    conn.execute(
+        insert(attempts).values(
+            id=attempt_id, scheduled_post_id=work.id, account_id=work.row.account_id, version_id=work.row.version_id,
+            generation=moved, call=work.module.publishing_call(work.draft).name, platform_key=work.platform_key,
+            payload_sha256=work.payload_sha256(), worker=worker,
+        )
+    )
+    return Intent(attempt_id, moved, work, lease_s)
+
+
+def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -> bool:
+    """Whether something forbids publishing now; the row was moved accordingly."""
+    row = work.row
+    if row.over and source is Status.QUEUED:
+        miss(conn, row.id, row.generation, source)
+    elif row.deleted_at is not None:
+        move(conn, row.id, generation=row.generation, source=source, target=Status.CANCELED, by="publish",
+             why="its account was deleted")
+    elif row.account_state == "needs_reconnect":
+        hold_for_reconnect(conn, row.id, row.generation, source)
+    elif work.violations:
+        one = work.violations[0]
+        move(conn, row.id, generation=row.generation, source=source, target=Status.FAILED, by="publish",
+             error_code=one.code, error_message=" · ".join(bad.message for bad in work.violations)[:2000])
+    elif source is Status.PROCESSING:
+        return False  # its last step: what was counted at the first is not counted again
+    elif row.paused_at is not None or profiles.everything_paused(conn):
+        put_back(conn, row, why="paused", paused=row.paused_at is not None)
+    elif row.limited_until is not None:
+        put_back(conn, row, why="the platform asked this account to wait", available_at=row.limited_until)
+    elif (limit := full(conn, row.account_id, guards(settings, work.module.capabilities.quotas))) is not None:
+        put_back(conn, row, why=limit.message, available_at=limit.until, error_code=limit.name, error_message=limit.message)
+        claims.move_account(conn, row.account_id, until=limit.until, code=limit.name, message=limit.message)
+    else:
+        return False
+    return True
+
+
+def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
+    """A queued row that cannot go now waits again; nothing was called."""
+    move(conn, row.id, generation=row.generation, source=Status.QUEUED, by="publish", why=why,
+         target=Status.READY if row.prepared else Status.SCHEDULED, **values)
+
+
+def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
+    """Puts a post in front of a person until its account is connected again."""
+    return move(
+        conn, scheduled_post_id, generation=generation, source=source, target=Status.HELD, by="publish",
+        held_for=HeldFor.RECONNECT.value, error_code="reconnect",
+        error_message="the platform no longer accepts our access; connect the account again",
+    )
+
+
+def conclude(conn: Connection, settings: Settings, report: Report) -> Status | None:
+    """Writes what came of an attempt: first onto its row, once; then the state, under the guard.
+
+    Safe to repeat. :returns: the post's new status, or None where somebody else had decided meanwhile.
+    """
+    if conn.execute(select(accounts.c.id).where(accounts.c.id == report.account_id).with_for_update(key_share=True)
+                    ).one_or_none() is None:
+        return None
+    outcome = report.outcome
+    word, code, message = _words(outcome)
+    remote = outcome if isinstance(outcome, Published) else None
+    conn.execute(
+        update(attempts).where(attempts.c.id == report.attempt_id, attempts.c.outcome.is_(None)).values(
+            outcome=word, finished_at=func.clock_timestamp(), error_code=code, error_message=message,
+            sent_at=func.to_timestamp(report.sent_at) if report.sent_at else None,
+            http_status=getattr(outcome, "http_status", None),
+            remote_id=remote.remote_id if remote else None, remote_url=remote.url if remote else None,
+        )
+    )
+    row = conn.execute(
+        select(posts).where(posts.c.id == report.scheduled_post_id).with_for_update()
+    ).one()
+    if report.sent_at is not None:
+        conn.execute(
+            update(posts).where(posts.c.id == row.id, posts.c.first_sent_at.is_(None))
+            .values(first_sent_at=func.to_timestamp(report.sent_at))
+        )
+    if isinstance(outcome, AuthExpired | RateLimited):
+        note_account(conn, report.account_id, report.token_version, outcome)
+    if row.generation == report.generation and row.status == Status.PUBLISHING:
+        return _decide(conn, settings, row, report)
+    if isinstance(outcome, Published) and row.status not in {Status.PUBLISHED, Status.PUBLISHING, Status.PROCESSING}:
+        # Late, but an answer: whatever was believed meanwhile, it is public.
+        return publish(conn, row, outcome, evidence="api", by="late answer")
+    return None
+
+
+def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report) -> Status:
+    outcome = report.outcome
+    source = Status.PUBLISHING
+    common: dict[str, Any] = {"generation": row.generation, "source": source, "by": "publish"}
+    spent = row.attempts + (1 if report.counts and not isinstance(outcome, RateLimited) else 0)
+    earlier = None if isinstance(outcome, Published) else accepted_before(conn, row.id)
+    if isinstance(outcome, Published):
+        return publish(conn, row, outcome, evidence="api", by="publish", attempts=spent, claims=0)
+    if earlier is not None:
+        return publish(conn, row, earlier, evidence="api", by="late answer", attempts=spent, claims=0)
+    _, code, message = _words(outcome)
+    told = {"error_code": code, "error_message": message, "attempts": spent}
+    if isinstance(outcome, Processing):
+        move(conn, row.id, target=Status.PROCESSING, available_at=seconds_from_now(outcome.poll_after_s),
+             attempts=spent, claims=0, **common)
+        return Status.PROCESSING
+    if isinstance(outcome, Unknown):
+        move(conn, row.id, target=Status.UNKNOWN, available_at=func.clock_timestamp(), lookups={}, **told, **common)
+        return Status.UNKNOWN
+    # From here on: provably not published.
+    if row.cancel_requested:
+        move(conn, row.id, target=Status.CANCELED, why="canceled while it was being sent; it was not published",
+             **told, **common)
+        return Status.CANCELED
+    if isinstance(outcome, Rejected):
+        move(conn, row.id, target=Status.FAILED, claims=0, **told, **common)
+        return Status.FAILED
+    if isinstance(outcome, RateLimited):
+        move(conn, row.id, target=Status.RETRYING, available_at=outcome.until, claims=0, **told, **common)
+        return Status.RETRYING
+    if isinstance(outcome, AuthExpired) and _needs_reconnect(conn, row.account_id):
+        hold_for_reconnect(conn, row.id, row.generation, source)
+        return Status.HELD
+    return again_or_fail(conn, settings, row, source, outcome, told, spent)
+
+
+def again_or_fail(
+    conn: Connection, settings: Settings, row: Row[Any], source: Status, outcome: NotSent | AuthExpired,
+    told: dict[str, Any], spent: int,
+) -> Status:
+    """Another try after a pause, while the budget lasts."""
+    rules = policy(settings)
+    common: dict[str, Any] = {"generation": row.generation, "source": source, "by": "publish"}
+    if rules.spent(spent):
+        move(conn, row.id, target=Status.FAILED, **common, **{
+            **told, "error_code": "attempts_spent",
+            "error_message": f"{told['error_message']} (after {spent} tries)"})
+        return Status.FAILED
+    if told["error_code"] == "fence":
+        pause = 0.0
+    elif isinstance(outcome, AuthExpired):
+        pause = 3.0  # the refresh is under way
+    else:
+        pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
+    move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **told, **common)
+    return Status.RETRYING
+
+
+def publish(
+    conn: Connection, row: Row[Any], outcome: Published, *, evidence: str, by: str, published_at: datetime | None = None,
+    **values: Any,
+) -> Status:
+    """Moves a (locked) row to published. One remote id never serves two: a second owner gets none."""
+    common: dict[str, Any] = {
+        "generation": row.generation, "source": Status(row.status), "target": Status.PUBLISHED, "by": by,
+        "published_at": published_at or func.clock_timestamp(), "evidence": evidence, "remote_url": outcome.url,
+        "resolution": "published", **values,
+    }
+    try:
+        with conn.begin_nested():
+            move(conn, row.id, remote_id=outcome.remote_id, error_code=None, error_message=None, **common)
+    except IntegrityError:
+        move(conn, row.id, error_code="remote_id_taken",
+             error_message=f"the platform answered with {outcome.remote_id}, which another post of this account holds",
+             **common)
+    conn.execute(
+        update(attempts)
+        .where(attempts.c.scheduled_post_id == row.id, attempts.c.settled.is_(None),
+               func.coalesce(attempts.c.outcome, "unknown") == "unknown")
+        .values(settled="found", outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()))
+    )
+    return Status.PUBLISHED
+
+
+def accepted_before(conn: Connection, scheduled_post_id: int) -> Published | None:
+    """The platform's yes to an earlier attempt, if one came late."""
+    row = conn.execute(
+        select(attempts.c.remote_id, attempts.c.remote_url).where(
+            attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.outcome == "accepted",
+            attempts.c.remote_id.is_not(None),
+        ).limit(1)
+    ).one_or_none()
+    return Published(row.remote_id, row.remote_url) if row else None
+
+
+def note_account(conn: Connection, account_id: int, token_version: int, outcome: AuthExpired | RateLimited) -> None:
+    """What an answer says about the account itself (or, of an app's limit, about all of its platform's)."""
+    if isinstance(outcome, RateLimited):
+        scope = accounts.c.id == account_id
+        if outcome.scope == "app":
+            scope = accounts.c.platform == select(accounts.c.platform).where(accounts.c.id == account_id).scalar_subquery()
+        conn.execute(update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until)))
+    elif outcome.permanent:
+        # A stale token never marks a healthy account: only if nobody renewed it meanwhile.
+        conn.execute(
+            update(accounts)
+            .where(accounts.c.id == account_id, accounts.c.token_version == token_version)
+            .values(state="needs_reconnect", state_reason=outcome.message[:500])
+        )
+
+
+def _needs_reconnect(conn: Connection, account_id: int) -> bool:
+    return bool(conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one())
+
+
+def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:
+    """(the attempt's outcome, error code, error message)."""
+    match outcome:
+        case Published() | Processing():
+            return "accepted", None, None
+        case Rejected(code=code, message=message):
+            return "rejected", code, message[:2000]
+        case AuthExpired(code=code, message=message):
+            return "rejected", code, message[:2000]
+        case RateLimited(message=message):
+            return "rejected", "rate_limited", message[:2000]
+        case NotSent(code=code, message=message):
+            return "not_sent", code, message[:2000]
+        case Unknown(code=code, message=message):
+            return "unknown", code, message[:2000]
+
+
+def intent_committed(conn: Connection, attempt_id: uuid.UUID) -> bool:
+    """Whether an intent whose COMMIT got no answer is there."""
+    return conn.execute(text("SELECT 1 FROM publish_attempts WHERE id = :id"), {"id": attempt_id}).one_or_none() is not None

@@ -1,0 +1,238 @@
+"""Queue ``media``: fetches remote files and makes renditions. Work on a file is leased by its row's
+``available_at``: a worker that dies leaves a row that is claimed again; one that dies each time ends as failed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, func, select, text, update
+
+from db.models import MediaAsset, Rendition, ScheduledPost
+from db.session import transaction
+from db.states import Status
+from db.transitions import move, seconds_from_now
+from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
+from media.images import normalize
+from media.probe import Probe, probe
+from media.recipe import Recipe
+from platforms import registry
+from platforms.base import Draft
+from scheduler import intake
+from scheduler.checking import fit, placement_rule
+from scheduler.logging import logger
+from scheduler.options import post_options
+from scheduler.retry_policy import RetryPolicy
+from scheduler.settings import Settings, current
+from workers.app import app
+from workers.context import send, store
+from workers.work import load
+
+log = logger(__name__)
+assets = MediaAsset.__table__
+renditions = Rendition.__table__
+posts = ScheduledPost.__table__
+
+PAUSES = RetryPolicy(base_s=5.0, max_s=600.0, max_attempts=12)
+FETCH_DEADLINE_S = 120.0
+
+
+@app.task(name="media.fetch")
+def fetch_task(asset_id: int, generation: int) -> None:
+    """Fetches a remote file."""
+    fetch(current(), asset_id, generation)
+
+
+@app.task(name="media.normalize")
+def normalize_task(rendition_id: int, generation: int) -> None:
+    """Makes a rendition."""
+    render(current(), rendition_id, generation)
+
+
+def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Sequence[str]) -> Row[Any] | None:
+    """The row, if the hint still holds, with one more claim counted; None: stale."""
+    return conn.execute(
+        update(table)
+        .where(table.c.id == row_id, table.c.generation == generation, table.c.state.in_(states))
+        .values(claims=table.c.claims + 1, generation=table.c.generation + 1)
+        .returning(table)
+    ).one_or_none()
+
+
+def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
+    """Tries a file again later; after too many tries it fails, and so do the posts that need it."""
+    if PAUSES.spent(row.claims):
+        fail(settings, table, row, code, f"{message} (after {row.claims} tries)")
+        return
+    with transaction(settings.database()) as conn:
+        conn.execute(
+            update(table).where(table.c.id == row.id, table.c.generation == row.generation)
+            .values(available_at=seconds_from_now(PAUSES.pause_s(row.claims)), error_code=code, error_message=message[:2000])
+        )
+    log.warning("media.again", table=table.name, id=row.id, code=code, message=message)
+
+
+def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
+    """The file cannot be used: its posts fail now, not at their due time."""
+    column = "rendition_id" if table is renditions else "asset_id"
+    with transaction(settings.database()) as conn:
+        done = conn.execute(
+            update(table).where(table.c.id == row.id, table.c.generation == row.generation)
+            .values(state="failed", error_code=code, error_message=message[:2000])
+        ).rowcount
+        if not done:
+            return
+        waiting = conn.execute(
+            text(f"""
+                SELECT s.id, s.generation FROM scheduled_posts s
+                  JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+                 WHERE m.{column} = :id AND s.status = 'scheduled' AND NOT s.media_ready
+                 ORDER BY s.id FOR UPDATE OF s
+            """),  # noqa: S608 - the column is one of two words of ours
+            {"id": row.id},
+        ).all()
+        for one in waiting:
+            fail_post(conn, one.id, one.generation, code, message)
+    log.warning("media.failed", table=table.name, id=row.id, code=code, message=message, posts=len(waiting))
+
+
+def fail_post(conn: Connection, scheduled_post_id: int, generation: int, code: str, message: str) -> None:
+    """Fails one post because of its media."""
+    move(conn, scheduled_post_id, generation=generation, source=Status.SCHEDULED, target=Status.FAILED, by="media",
+         why="its media was refused", error_code=code, error_message=message[:2000])
+
+
+# --- Fetch --------------------------------------------------------------------------------------------------
+
+
+def fetch(settings: Settings, asset_id: int, generation: int) -> None:
+    """Downloads a remote file through the guard, keeps it as an original, and plans its renditions."""
+    from media.fetch import download
+
+    with transaction(settings.database()) as conn:
+        row = begin(conn, assets, asset_id, generation, ["pending"])
+    if row is None or row.source_url is None:
+        return
+    structlog.contextvars.bind_contextvars(asset_id=asset_id)
+    try:
+        with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="fetch-") as folder:
+            file = Path(folder) / "original"
+            download(row.source_url, file, max_bytes=settings.max_media_bytes, deadline_s=FETCH_DEADLINE_S)
+            found = probe(file, name=row.name)
+            key = store().original_key(found.sha256)
+            store().put_file(key, file, found.mime, found.sha256)
+    except MediaRefused as error:
+        fail(settings, assets, row, error.code, error.message)
+        return
+    except (RemoteUnavailable, StoreUnavailable) as error:
+        again(settings, assets, row, "not_reachable", str(error))
+        return
+    with transaction(settings.database()) as conn:
+        done = conn.execute(
+            update(assets).where(assets.c.id == asset_id, assets.c.generation == row.generation).values(
+                state="stored", progress=1.0, sha256=found.sha256, size=found.size, mime=found.mime,
+                probe=found.as_json(), storage_key=key, error_code=None, error_message=None,
+                touched_at=func.clock_timestamp(),
+            )
+        ).rowcount
+        if done:
+            plan_renditions(conn, settings, asset_id, found)
+    log.info("media.fetched", asset_id=asset_id, size=found.size, mime=found.mime)
+
+
+def plan_renditions(conn: Connection, settings: Settings, asset_id: int, found: Probe) -> None:
+    """Now that a fetched file is known, decides for each post that waits for it what has to be made."""
+    waiting = conn.execute(
+        text("""
+            SELECT s.id, s.generation, m.position, v.options FROM scheduled_posts s
+              JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+              JOIN post_versions v ON v.id = s.version_id
+             WHERE m.asset_id = :id AND m.rendition_id IS NULL AND s.status = 'scheduled'
+             ORDER BY s.id FOR UPDATE OF s
+        """),
+        {"id": asset_id},
+    ).all()
+    for row in waiting:
+        work = load(conn, settings, row.id)
+        if work is None:
+            continue
+        rule = placement_rule(work.module, work.draft)
+        post, _ = post_options(row.options)
+        if rule is None:
+            fail_post(conn, row.id, row.generation, "unsupported", f"{work.row.platform} takes no such media")
+            continue
+        wrong, recipes = fit([(found, work.draft.media[row.position].name)], rule, post, work.row.platform)
+        wrong += refused_by_module(work.module.name, work.draft)
+        if wrong:
+            fail_post(conn, row.id, row.generation, wrong[0].code, " · ".join(bad.message for bad in wrong))
+            continue
+        rendition_id, _ = intake.rendition(conn, asset_id, recipes[0])
+        conn.execute(
+            text("UPDATE scheduled_post_media SET rendition_id = :r WHERE scheduled_post_id = :id AND position = :p"),
+            {"r": rendition_id, "id": row.id, "p": row.position},
+        )
+
+
+def refused_by_module(platform: str, draft: Draft) -> list[Any]:
+    """What the platform's own rules say of a draft whose files are known now."""
+    return list(registry.get(platform).validate(draft)) if all(item.sha256 for item in draft.media) else []
+
+
+# --- Normalize ----------------------------------------------------------------------------------------------
+
+
+def render(settings: Settings, rendition_id: int, generation: int) -> None:
+    """Makes a rendition into the spool folder, then hands it to the upload queue of this machine."""
+    with transaction(settings.database()) as conn:
+        row = begin(conn, renditions, rendition_id, generation, ["pending"])
+        if row is None:
+            return
+        asset = conn.execute(
+            select(assets.c.storage_key, assets.c.sha256, assets.c.name).where(assets.c.id == row.asset_id)
+        ).one()
+    structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
+    folder = spool_folder(settings, rendition_id)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="render-") as scratch:
+            original = Path(scratch) / "original"
+            store().download(asset.storage_key, original, sha256=asset.sha256)
+            made = normalize(original, Recipe.from_json(row.recipe), Path(scratch))
+            made.path.replace(folder / made.sha256)
+    except MediaRefused as error:
+        fail(settings, renditions, row, error.code, f"{asset.name}: {error.message}")
+        return
+    except StoreUnavailable as error:
+        again(settings, renditions, row, "store_unavailable", str(error))
+        return
+    with transaction(settings.database()) as conn:
+        moved = conn.execute(
+            update(renditions)
+            .where(renditions.c.id == rendition_id, renditions.c.generation == row.generation)
+            .values(
+                state="rendered", progress=0.8, spool=settings.spool_id, generation=renditions.c.generation + 1,
+                claims=0, sha256=made.sha256, size=made.size, mime=made.mime, width=made.width, height=made.height,
+                kind=_kind(settings, conn, row.asset_id), error_code=None, error_message=None,
+                actions=[{"name": one.name, "why": one.why} for one in made.actions],
+                available_at=seconds_from_now(settings.media_lease_seconds),
+            )
+            .returning(renditions.c.generation)
+        ).one_or_none()
+    if moved is not None:
+        log.info("media.rendered", rendition_id=rendition_id, size=made.size, mime=made.mime,
+                 actions=[one.name for one in made.actions])
+        send("upload.rendition", (rendition_id, moved.generation), f"upload.{settings.spool_id}")
+
+
+def spool_folder(settings: Settings, rendition_id: int) -> Path:
+    """Where a rendition waits for its upload on this machine."""
+    return settings.spool() / f"rendition-{rendition_id}"
+
+
+def _kind(_settings: Settings, conn: Connection, asset_id: int) -> str:
+    found = conn.execute(select(assets.c.probe).where(assets.c.id == asset_id)).scalar_one()
+    return str(found["kind"])

@@ -1,0 +1,120 @@
+"""An answer is never dropped: what came of an attempt is written until Postgres has it.
+
+While Postgres is away the report waits in a file (mode 0600) in the spool folder as well, so that a worker
+that ends meanwhile leaves it to its successor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from db.session import lost_connection, transaction
+from db.states import Status
+from platforms.base import AuthExpired, NotSent, Processing, Published, PublishOutcome, RateLimited, Rejected, Unknown
+from scheduler.logging import logger
+from scheduler.settings import Settings
+from workers.ledger import Report, conclude
+
+log = logger(__name__)
+
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (AuthExpired, NotSent, Processing, Published, RateLimited, Rejected, Unknown)
+}
+PAUSE_S = 1.0
+LONGEST_PAUSE_S = 15.0
+
+
+def keep(settings: Settings, report: Report) -> Status | None:
+    """Writes the report into Postgres, waiting for Postgres as long as it takes.
+
+    :returns: the post's new status; None where it had been decided otherwise meanwhile.
+    """
+    file: Path | None = None
+    pause = PAUSE_S
+    while True:
+        try:
+            with transaction(settings.database()) as conn:
+                status = conclude(conn, settings, report)
+        except DBAPIError as error:
+            if not lost_connection(error):
+                raise
+            file = file or _spool(settings, report)
+            log.warning("outcome.waits", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id,
+                        outcome=type(report.outcome).__name__, spooled=file is not None, pause_s=pause)
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+            continue
+        if file is not None:
+            file.unlink(missing_ok=True)
+            log.info("outcome.stored", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id)
+        return status
+
+
+def replay(settings: Settings) -> int:
+    """Stores reports that an earlier worker of this machine left behind; how many. Safe to run at any time."""
+    done = 0
+    for file in sorted(settings.spool().glob("outcome-*.json")):
+        try:
+            report = decode(json.loads(file.read_text()))
+        except (ValueError, KeyError, TypeError):
+            log.warning("outcome.unreadable", file=file.name)
+            file.rename(file.with_suffix(".bad"))
+            continue
+        except FileNotFoundError:
+            continue  # another worker was first
+        with transaction(settings.database()) as conn:
+            conclude(conn, settings, report)
+        file.unlink(missing_ok=True)
+        done += 1
+    return done
+
+
+def _spool(settings: Settings, report: Report) -> Path | None:
+    """The report on disk; None where the disk does not take it (then memory alone keeps it)."""
+    try:
+        file = settings.spool() / f"outcome-{report.attempt_id}.json"
+        partial = file.with_suffix(".part")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(encode(report), out)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.rename(file)
+    except OSError as error:
+        log.warning("outcome.not_spooled", error=error.strerror, attempt_id=str(report.attempt_id))
+        return None
+    return file
+
+
+def encode(report: Report) -> dict[str, Any]:
+    """The report as plain JSON values."""
+    outcome = {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in dataclasses.asdict(report.outcome).items()
+    }
+    return {
+        "attempt_id": str(report.attempt_id), "scheduled_post_id": report.scheduled_post_id,
+        "generation": report.generation, "account_id": report.account_id, "token_version": report.token_version,
+        "sent_at": report.sent_at, "counts": report.counts, "kind": type(report.outcome).__name__, "outcome": outcome,
+    }
+
+
+def decode(plain: dict[str, Any]) -> Report:
+    """What ``encode`` wrote. :raises KeyError, ValueError, TypeError: it is something else."""
+    values = dict(plain["outcome"])
+    if "until" in values:
+        values["until"] = datetime.fromisoformat(values["until"])
+    outcome: PublishOutcome = KINDS[plain["kind"]](**values)
+    return Report(
+        attempt_id=uuid.UUID(plain["attempt_id"]), scheduled_post_id=int(plain["scheduled_post_id"]),
+        generation=int(plain["generation"]), account_id=int(plain["account_id"]),
+        token_version=int(plain["token_version"]), outcome=outcome, sent_at=plain["sent_at"], counts=plain["counts"],
+    )

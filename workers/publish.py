@@ -1,0 +1,272 @@
+"""Queue ``publish``: prepares what the platform needs first, and delivers: the only place with side effects.
+
+What could go wrong, and what holds it (tests/integration/test_publish.py shows each):
+
+- A hint comes twice, late, or for an older generation: the compare-and-set of the intent matches once.
+- The worker dies before the intent: the lease ends, the post waits again. After it: the lease ends, the
+  outcome is unknown, reconcile looks before anything is sent again.
+- The process is stopped (a suspended laptop, a long pause) between intent and first byte: the fence compares
+  a clock that counts sleep, and does not send.
+- The answer comes after the lease, or while Postgres is away: it is kept and written, first onto its attempt.
+- Cancel, edit, pause come meanwhile: before the intent they win; after it they are recorded.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import func, text, update
+from sqlalchemy.exc import DBAPIError
+
+from db.models import ScheduledPost
+from db.session import lost_connection, repeat_safe, transaction
+from db.states import Status
+from db.transitions import move, save_checkpoint, seconds_from_now
+from platforms.base import (
+    AuthExpired,
+    NotSent,
+    PrepareOutcome,
+    Processing,
+    PublishOutcome,
+    RateLimited,
+    Ready,
+    Rejected,
+    Unknown,
+)
+from platforms.errors import FenceExpired, TransportError
+from platforms.http import Client
+from scheduler.logging import logger
+from scheduler.retry_policy import policy
+from scheduler.settings import Settings, current
+from workers.app import app
+from workers.context import running_seconds, send, worker_name
+from workers.ledger import Intent, Report, hold_for_reconnect, intend, intent_committed, note_account
+from workers.outcomes import keep
+from workers.work import Work, client, load
+
+log = logger(__name__)
+posts = ScheduledPost.__table__
+
+
+class Stale(Exception):
+    """The row changed hands while we worked on it."""
+
+
+@app.task(name="publish.deliver")
+def deliver_task(scheduled_post_id: int, generation: int) -> None:
+    """Publishes one scheduled post, if the hint still holds."""
+    deliver(current(), scheduled_post_id, generation)
+
+
+@app.task(name="publish.prepare")
+def prepare_task(scheduled_post_id: int, generation: int) -> None:
+    """Prepares one scheduled post on its platform, if the hint still holds."""
+    prepare(current(), scheduled_post_id, generation)
+
+
+def deliver(
+    settings: Settings, scheduled_post_id: int, generation: int, *, source: Status = Status.QUEUED
+) -> Status | None:
+    """Intent, fence, call, outcome. :returns: the new status; None: nothing was sent, or decided elsewhere."""
+    fence_start = running_seconds()
+    intent = _intend(settings, scheduled_post_id, generation, source)
+    if intent is None:
+        return None
+    work = intent.work
+    structlog.contextvars.bind_contextvars(
+        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+    )
+
+    def fence() -> None:
+        if running_seconds() - fence_start > settings.send_margin_seconds:
+            raise FenceExpired
+
+    http = client(settings, work, fence=fence)
+    outcome = _call(settings, intent, http)
+    report = Report(
+        attempt_id=intent.attempt_id, scheduled_post_id=work.id, generation=intent.generation,
+        account_id=work.row.account_id, token_version=work.row.token_version, outcome=outcome,
+        sent_at=http.publish_sent_at, counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
+    )
+    status = keep(settings, report)
+    log.info(
+        "publish.done", status=status or "decided elsewhere", outcome=type(outcome).__name__,
+        code=getattr(outcome, "code", None), message=getattr(outcome, "message", None),
+        seconds=round(running_seconds() - fence_start, 3),
+    )
+    if isinstance(outcome, AuthExpired) and not outcome.permanent:
+        send("followup.refresh", (work.row.account_id, work.row.token_version))
+    return status
+
+
+def _intend(settings: Settings, scheduled_post_id: int, generation: int, source: Status) -> Intent | None:
+    """Commits the intent. A COMMIT without an answer is looked up by the attempt's id, not repeated."""
+    attempt_id = uuid.uuid4()
+    holder: list[Intent | None] = []
+    try:
+        with transaction(settings.database()) as conn:
+            holder.append(
+                intend(conn, settings, scheduled_post_id, generation, attempt_id=attempt_id, worker=worker_name(),
+                       source=source)
+            )
+    except DBAPIError as error:
+        if not lost_connection(error) or not holder or holder[0] is None:
+            raise
+
+        def look() -> bool:
+            with transaction(settings.database()) as conn:
+                return intent_committed(conn, attempt_id)
+
+        # If it took longer than the send margin the fence ends the attempt as not sent.
+        if not repeat_safe(look):
+            return None
+    return holder[0]
+
+
+def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:
+    """The platform's answer, or what is known without one. Whether it was sent is decided by the transport."""
+    work = intent.work
+    saved = _saver(settings, work, intent.generation, intent.lease_s)
+    try:
+        return work.module.publish(work.call(http, saved), work.draft)
+    except FenceExpired:
+        return NotSent("fence", "too much time passed before the first byte; nothing was sent")
+    except TransportError as error:
+        if http.publish_sent:
+            return Unknown(error.code, error.detail)
+        return NotSent(error.code, error.detail)
+    except Stale:
+        return _unfinished(http, "stale", "another worker took the post over")
+    except Exception as error:  # a bug in a module: what was sent decides, nothing is repeated blindly
+        log.exception("publish.broken", error=type(error).__name__)
+        return _unfinished(http, "module_error", f"the platform module failed: {type(error).__name__}")
+
+
+def _unfinished(http: Client, code: str, message: str) -> PublishOutcome:
+    return Unknown(code, message) if http.publish_sent else NotSent(code, message)
+
+
+def _saver(settings: Settings, work: Work, generation: int, lease_s: float) -> Any:
+    """Commits what the platform gave us at once, so that a retry resumes there."""
+
+    def save(values: Mapping[str, Any]) -> None:
+        def write() -> bool:
+            with transaction(settings.database()) as conn:
+                return save_checkpoint(conn, work.id, generation=generation, values=dict(values), lease_s=lease_s)
+
+        if not repeat_safe(write):
+            raise Stale
+
+    return save
+
+
+# --- Prepare ------------------------------------------------------------------------------------------------
+
+
+def prepare(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
+    """Uploads and the like, ahead of time; the new status, or None: stale."""
+    if not _begin_prepare(settings, scheduled_post_id, generation):
+        return None
+    with transaction(settings.database()) as conn:
+        work = load(conn, settings, scheduled_post_id)
+    if work is None:
+        return None
+    structlog.contextvars.bind_contextvars(
+        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+    )
+    started = running_seconds()
+    outcome = _prepare_call(settings, work, generation)
+    with transaction(settings.database()) as conn:
+        status = settle_prepare(conn, settings, work, generation, outcome)
+    log.info("prepare.done", status=status or "stale", outcome=type(outcome).__name__,
+             code=getattr(outcome, "code", None), message=getattr(outcome, "message", None),
+             seconds=round(running_seconds() - started, 3))
+    if isinstance(outcome, AuthExpired) and not outcome.permanent:
+        send("followup.refresh", (work.row.account_id, work.row.token_version))
+    if status is Status.READY and work.row.due_at <= work.row.now:
+        send("dispatch.nudge", ())
+    return status
+
+
+def _begin_prepare(settings: Settings, scheduled_post_id: int, generation: int) -> bool:
+    """Takes the lease over from dispatch; a second hint of the same claim finds it taken."""
+    with transaction(settings.database()) as conn:
+        return (
+            conn.execute(
+                text("""
+                    UPDATE scheduled_posts SET claims = claims + 1, leased_by = :me,
+                           lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
+                     WHERE id = :id AND generation = :generation AND status = 'preparing' AND leased_by LIKE 'dispatch%'
+                """),
+                {"id": scheduled_post_id, "generation": generation, "me": worker_name(),
+                 "lease_s": settings.prepare_lease_seconds},
+            ).rowcount
+            > 0
+        )
+
+
+def _prepare_call(settings: Settings, work: Work, generation: int) -> PrepareOutcome:
+    if work.violations:
+        return Rejected(work.violations[0].code, " · ".join(bad.message for bad in work.violations))
+    if work.row.account_state == "needs_reconnect":
+        return AuthExpired("reconnect", "the account has to be connected again", permanent=True)
+    if work.row.limited_until is not None:
+        return RateLimited(work.row.limited_until, "the platform asked this account to wait")
+    http = client(settings, work)
+    saved = _saver(settings, work, generation, settings.prepare_lease_seconds)
+    try:
+        return work.module.prepare(work.call(http, saved), work.draft)
+    except TransportError as error:
+        return NotSent(error.code, error.detail)  # preparing is safe to redo, sent or not
+    except Stale:
+        return NotSent("stale", "another worker took the post over")
+    except Exception as error:  # a bug in a module; preparing never publishes, so another try is safe
+        log.exception("prepare.broken", error=type(error).__name__)
+        return NotSent("module_error", f"the platform module failed: {type(error).__name__}")
+
+
+def settle_prepare(conn: Any, settings: Settings, work: Work, generation: int, outcome: PrepareOutcome) -> Status | None:
+    """Moves a prepared (or not prepared) row on; the new status, or None: stale."""
+    source = Status.PREPARING
+    common: dict[str, Any] = {"generation": generation, "source": source, "by": worker_name()}
+    if isinstance(outcome, AuthExpired | RateLimited):
+        note_account(conn, work.row.account_id, work.row.token_version, outcome)
+    if isinstance(outcome, Ready):
+        done = move(
+            conn, work.id, target=Status.READY, claims=0, error_code=None, error_message=None,
+            available_at=func.greatest(posts.c.due_at, posts.c.available_at),
+            checkpoint_expires_at=outcome.expires_at, **common,
+        )
+        if done is not None:
+            save_checkpoint(conn, work.id, generation=done, values={"_prepared": True})
+        return Status.READY if done is not None else None
+    told = {"error_code": getattr(outcome, "code", "rate_limited"), "error_message": getattr(outcome, "message", "")[:2000]}
+    if isinstance(outcome, Rejected):
+        return Status.FAILED if move(conn, work.id, target=Status.FAILED, **told, **common) else None
+    if isinstance(outcome, AuthExpired) and outcome.permanent:
+        return Status.HELD if hold_for_reconnect(conn, work.id, generation, source) else None
+    if isinstance(outcome, Processing):
+        done = move(conn, work.id, target=Status.SCHEDULED, why="the platform is processing", claims=0,
+                    available_at=seconds_from_now(outcome.poll_after_s), **common)
+    elif isinstance(outcome, RateLimited):
+        done = move(conn, work.id, target=Status.SCHEDULED, available_at=outcome.until, claims=0, **told, **common)
+    else:
+        rules = policy(settings)
+        spent = work.row.attempts + 1
+        if rules.spent(spent):
+            told = {"error_code": "attempts_spent", "error_message": f"{told['error_message']} (after {spent} tries)"}
+            return Status.FAILED if move(conn, work.id, target=Status.FAILED, attempts=spent, **told, **common) else None
+        asked = getattr(outcome, "retry_after_s", None)
+        pause = 3.0 if isinstance(outcome, AuthExpired) else rules.pause_s(spent, asked)
+        done = move(conn, work.id, target=Status.SCHEDULED, attempts=spent, claims=0,
+                    available_at=seconds_from_now(pause), **told, **common)
+    return Status.SCHEDULED if done is not None else None
+
+
+def clear_error(conn: Any, scheduled_post_id: int) -> None:
+    """Forgets the last error of a row that goes on."""
+    conn.execute(update(posts).where(posts.c.id == scheduled_post_id).values(error_code=None, error_message=None))

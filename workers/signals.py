@@ -1,0 +1,80 @@
+"""What happens around tasks and processes: logging, engines after a fork, signs of life, left-over answers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import structlog
+from celery import signals
+
+from db import session
+from scheduler import logging as logs
+from scheduler.logging import logger
+from scheduler.settings import current
+from workers.context import role
+
+log = logger(__name__)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def set_up_logging(**_: Any) -> None:
+    """Being connected keeps Celery's hands off logging."""
+    settings = current()
+    logs.configure(form=settings.log_format, level=settings.log_level)
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def know_yourself(sender: str, instance: Any, **_: Any) -> None:
+    """Remembers what this worker is for and how much it does at once, before any fork."""
+    from workers import alive
+
+    role["queue"] = sender.split("@", 1)[0]
+    alive.set_slots(int(instance.concurrency or os.cpu_count() or 1))
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def forked(**_: Any) -> None:
+    """libpq connections do not survive a fork."""
+    session.forget()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def ready(**_: Any) -> None:
+    """Stores what an earlier worker of this machine could not, and says that we are here."""
+    from sqlalchemy.exc import DBAPIError
+
+    from workers import alive, outcomes
+
+    try:
+        if role["queue"] == "publish":
+            found = outcomes.replay(current())
+            if found:
+                log.info("outcomes.replayed", count=found)
+        alive.report()
+    except DBAPIError as error:
+        log.warning("start.database", error=type(error).__name__)
+    log.info("worker.ready", worker=role["queue"], slots=alive.slots())
+
+
+@signals.task_prerun.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def before(task_id: str, task: Any, args: Any, **_: Any) -> None:
+    """Every line that a task logs says which task it was."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def after(**_: Any) -> None:
+    """Nothing of one task is said of the next."""
+    from workers import alive
+
+    structlog.contextvars.clear_contextvars()
+    alive.report()
+
+
+@signals.task_failure.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_: Any) -> None:
+    """An unexpected exception is logged; the lease heals the row. Celery retries nothing."""
+    log.error("task.failed", task=sender.name, task_id=task_id, error=type(exception).__name__,
+              trace=str(getattr(einfo, "traceback", ""))[-4000:])

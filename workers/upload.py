@@ -1,0 +1,94 @@
+"""Queue ``upload``: puts renditions into the store and tells the posts that waited for them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, func, text, update
+
+from db.models import Rendition
+from db.session import transaction
+from media.errors import StoreUnavailable
+from scheduler.logging import logger
+from scheduler.settings import Settings, current
+from workers.app import app
+from workers.context import send, store
+from workers.media import again, begin, spool_folder
+
+log = logger(__name__)
+renditions = Rendition.__table__
+
+
+@app.task(name="upload.rendition")
+def upload_task(rendition_id: int, generation: int) -> None:
+    """Uploads a rendition."""
+    upload(current(), rendition_id, generation)
+
+
+def upload(settings: Settings, rendition_id: int, generation: int) -> None:
+    """From this machine's spool folder into the store; what is not here any more is made again."""
+    with transaction(settings.database()) as conn:
+        row = begin(conn, renditions, rendition_id, generation, ["rendered"])
+    if row is None:
+        return
+    structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
+    folder = spool_folder(settings, rendition_id)
+    file = folder / str(row.sha256)
+    if row.spool != settings.spool_id or not file.is_file():
+        _make_again(settings, row)
+        return
+    key = store().rendition_key(row.sha256, row.mime)
+    try:
+        store().put_file(key, file, row.mime, row.sha256)
+    except StoreUnavailable as error:
+        again(settings, renditions, row, "store_unavailable", str(error))
+        return
+    with transaction(settings.database()) as conn:
+        done = finish(conn, row, key)
+    shutil.rmtree(folder, ignore_errors=True)
+    log.info("upload.done", rendition_id=rendition_id, size=row.size, posts_ready=done)
+    if done:
+        send("dispatch.nudge", ())
+
+
+def finish(conn: Connection, row: Row[Any], key: str) -> int:
+    """The rendition is in the store: posts that have all they need may go; how many."""
+    moved = conn.execute(
+        update(renditions).where(renditions.c.id == row.id, renditions.c.generation == row.generation).values(
+            state="ready", progress=1.0, storage_key=key, claims=0, error_code=None, error_message=None, spool=None,
+            touched_at=func.clock_timestamp(),
+        )
+    ).rowcount
+    if not moved:
+        return 0
+    # Lock the posts first: of two renditions that become ready at once, the second to lock sees the first.
+    conn.execute(
+        text("""
+            SELECT s.id FROM scheduled_posts s JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+             WHERE m.rendition_id = :id AND NOT s.media_ready ORDER BY s.id FOR UPDATE OF s
+        """),
+        {"id": row.id},
+    )
+    return conn.execute(
+        text("""
+            UPDATE scheduled_posts s SET media_ready = true, updated_at = clock_timestamp()
+             WHERE s.id IN (SELECT scheduled_post_id FROM scheduled_post_media WHERE rendition_id = :id)
+               AND NOT s.media_ready
+               AND NOT EXISTS (
+                   SELECT 1 FROM scheduled_post_media m LEFT JOIN renditions r ON r.id = m.rendition_id
+                    WHERE m.scheduled_post_id = s.id AND r.state IS DISTINCT FROM 'ready')
+        """),
+        {"id": row.id},
+    ).rowcount
+
+
+def _make_again(settings: Settings, row: Row[Any]) -> None:
+    """The rendered file is gone (another machine's disk, a cleaned folder): back to the start."""
+    with transaction(settings.database()) as conn:
+        conn.execute(
+            update(renditions).where(renditions.c.id == row.id, renditions.c.generation == row.generation)
+            .values(state="pending", spool=None, progress=0, available_at=func.clock_timestamp())
+        )
+    log.warning("upload.file_gone", rendition_id=row.id, spool=row.spool)

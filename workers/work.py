@@ -1,0 +1,142 @@
+"""A scheduled post as a worker has to know it: loaded, with its draft, in one place for all tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from db.crypto import Cipher
+from media.probe import Probe
+from platforms import registry
+from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, Violation
+from platforms.http import Client
+from scheduler.checking import reachable
+from scheduler.options import for_target
+from scheduler.settings import Settings
+from workers.context import running_seconds, store
+
+LOAD = """
+    SELECT s.id, s.post_id, s.version_id, s.account_id, s.platform, s.status, s.generation, s.due_at, s.available_at,
+           s.window_ends_at, s.window_ends_at <= (SELECT clock_timestamp()) AS over, s.needs_prepare, s.checkpoint,
+           s.checkpoint_expires_at, s.attempts, s.claims, s.cancel_requested, s.lookups, s.media_ready,
+           coalesce((s.checkpoint ->> '_prepared') = 'true', false)
+               AND (s.checkpoint_expires_at IS NULL OR s.checkpoint_expires_at > (SELECT clock_timestamp())) AS prepared,
+           a.name, a.handle, a.remote_id AS account_remote_id, a.facts, a.credentials, a.token_version,
+           a.state AS account_state, a.paused_at, a.deleted_at,
+           CASE WHEN a.limited_until > (SELECT clock_timestamp()) THEN a.limited_until END AS limited_until,
+           v.text, v.options, v.sha256 AS version_sha256, p.correlation_id, (SELECT clock_timestamp()) AS now
+      FROM scheduled_posts s
+      JOIN accounts a ON a.id = s.account_id
+      JOIN post_versions v ON v.id = s.version_id
+      JOIN posts p ON p.id = s.post_id
+     WHERE s.id = :id
+"""
+LOCKED = text(LOAD + " FOR NO KEY UPDATE OF a")
+"""The account's lock comes first, everywhere, and the scheduled post's second. NO KEY: a script that inserts
+a post for this account meanwhile is not kept waiting."""
+PLAIN = text(LOAD)
+MEDIA = text("""
+    SELECT m.position, m.alt, m.asset_id, a.name, a.probe, a.source_url, r.id AS rendition_id, r.state, r.sha256,
+           r.size, r.mime, r.kind, r.width, r.height, r.duration_s, r.storage_key
+      FROM scheduled_post_media m JOIN media_assets a ON a.id = m.asset_id
+      LEFT JOIN renditions r ON r.id = m.rendition_id
+     WHERE m.scheduled_post_id = :id ORDER BY m.position
+""")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One scheduled post in a worker's hands."""
+
+    row: Row[Any]
+    module: Platform
+    account: AccountRef
+    draft: Draft
+    violations: tuple[Violation, ...]
+    credentials: Mapping[str, Any]
+
+    @property
+    def id(self) -> int:
+        """The scheduled post's id."""
+        return int(self.row.id)
+
+    @property
+    def platform_key(self) -> str:
+        """hash(scheduled post, version): stable across retries of one content, new after an edit."""
+        return hashlib.sha256(f"{self.row.id}:{self.row.version_id}".encode()).hexdigest()[:32]
+
+    def payload_sha256(self) -> str:
+        """Of what is about to be sent: version, options and files."""
+        said = [self.row.version_sha256, self.draft.options, [item.sha256 for item in self.draft.media]]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def call(self, client: Client, save: Any = None) -> Call:
+        """The surroundings that the platform module gets. Its clock is the database's, carried on by ours."""
+        read_at = running_seconds()
+        at: datetime = self.row.now
+
+        def now() -> datetime:
+            return at + timedelta(seconds=running_seconds() - read_at)
+
+        checkpoint = {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
+        return Call(
+            http=client, account=self.account, credentials=self.credentials, now=now, checkpoint=checkpoint,
+            store=save or (lambda _values: None), platform_key=self.platform_key,
+        )
+
+
+def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_account: bool = False) -> Work | None:
+    """A scheduled post with everything a platform module needs; None: there is no such row.
+
+    :param lock_account: takes the account's lock until the transaction ends.
+    """
+    row = conn.execute(LOCKED if lock_account else PLAIN, {"id": scheduled_post_id}).one_or_none()
+    if row is None:
+        return None
+    module = registry.get(row.platform)
+    account = AccountRef(
+        platform=row.platform, name=row.name, handle=row.handle, remote_id=row.account_remote_id, facts=dict(row.facts)
+    )
+    options, wrong = for_target(row.options, row.platform, row.name)
+    items = [_item(settings, one, row.platform) for one in conn.execute(MEDIA, {"id": row.id})]
+    draft = Draft(text=row.text, account=account, media=tuple(items), options=options)
+    if not wrong:
+        wrong = module.validate(draft)
+    credentials = Cipher(settings.secret()).open(row.credentials) if row.deleted_at is None else {}
+    return Work(row, module, account, draft, tuple(wrong), credentials)
+
+
+def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
+    if row.state != "ready":
+        # Not there yet: enough to say what the post is (a media post), not to send it.
+        probe = Probe.from_json(row.probe) if row.probe else None
+        return MediaItem(
+            kind=MediaKind(probe.kind) if probe else MediaKind.IMAGE, mime=probe.mime if probe else "",
+            size=probe.size if probe else 0, width=probe.width if probe else 0, height=probe.height if probe else 0,
+            sha256=probe.sha256 if probe else "", alt=row.alt, name=row.name,
+        )
+    key = row.storage_key
+    return MediaItem(
+        kind=MediaKind(row.kind), mime=row.mime, size=row.size, width=row.width, height=row.height, sha256=row.sha256,
+        alt=row.alt, name=row.name, duration_s=row.duration_s,
+        url=store().public_url(key, expires_s=settings.url_lifetime_seconds) if reachable(settings, platform) else None,
+        read=lambda: store().open(key),
+    )
+
+
+def client(settings: Settings, work: Work, **extra: Any) -> Client:
+    """An HTTP client for this post's platform, pointed where the settings say."""
+    budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
+    return Client(
+        api_hosts=work.module.api_hosts,
+        override=settings.api_url(work.row.platform),
+        deadline_s=budget,
+        correlation_id=work.row.correlation_id,
+        **extra,
+    )
