@@ -313,9 +313,9 @@ def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple
             else:
                 high = middle - 1
     if mime == JPEG and len(best) < picture.width * picture.height * 0.9:
-        # The search looks at plain files, which are written several times faster. This makes a progressive one of
-        # the same picture, some percent smaller; libjpeg needs it all in one buffer, for which Pillow sets aside
-        # a byte a pixel, hence the condition.
+        # The search looks at plain files, which are written several times faster. This makes a progressive one
+        # of the same picture, some percent smaller; libjpeg needs all of it in one buffer, for which Pillow sets
+        # aside a byte a pixel, hence the condition.
         polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=True)
         best = min(best, polished, key=len)
     return best, quality

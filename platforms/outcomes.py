@@ -30,19 +30,16 @@ def moment(value: str | None, now: datetime) -> datetime | None:
     never more than a month after it. None where the value says nothing.
     """
     seconds = number(value)
-    if seconds is not None:
-        until = (
-            datetime.fromtimestamp(seconds, UTC)
-            if seconds >= EPOCH_FROM
-            else now + timedelta(seconds=seconds)
-        )
-    else:
+    if seconds is None:
         try:
             until = parsedate_to_datetime(value or "")
         except ValueError:
             return None
-        until = until.replace(tzinfo=until.tzinfo or UTC)
-    return min(max(until, now), now + LONGEST_WAIT)
+        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    elif seconds >= EPOCH_FROM:
+        seconds -= now.timestamp()
+    # Bounded before it becomes a time: a header may name a year that no calendar has.
+    return now + timedelta(seconds=min(max(seconds, 0.0), LONGEST_WAIT.total_seconds()))
 
 
 def retry_after_s(reply: Reply, now: datetime) -> float | None:
@@ -53,15 +50,15 @@ def retry_after_s(reply: Reply, now: datetime) -> float | None:
 
 def utc(value: Json) -> datetime | None:
     """An ISO 8601 time (without a zone: UTC) or seconds since 1970, in UTC; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    if not isinstance(value, str):
-        return None
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        if not isinstance(value, str):
+            return None
         parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # no time, or one that no calendar has
 
 
 def mapping(value: Json) -> dict[str, Json]:

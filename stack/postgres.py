@@ -40,6 +40,8 @@ SETTINGS = {
     # One small machine: fewer helper processes, a smaller write-ahead log.
     "io_method": "sync",
     "max_logical_replication_workers": "0",
+    # The cores belong to the workers; and parallel queries need /dev/shm, which containers keep tiny.
+    "max_parallel_workers_per_gather": "0",
     "max_wal_size": "512MB",
     "min_wal_size": "80MB",
     "jit": "off",

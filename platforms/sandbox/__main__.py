@@ -18,6 +18,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m platforms.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="0: a free one (default)")
+    parser.add_argument("--url", help="origin that clients see, if not the address listened on")
     parser.add_argument("--data", type=Path, help="folder of the journal; without it, memory only")
     parser.add_argument("--seed", type=int, default=0, help="of the dice for faults")
     parser.add_argument("--faults", type=Path, help="JSON file with a list of faults")
@@ -40,6 +41,7 @@ def main() -> int:
         latency_ms=wanted.latency_ms,
         host=wanted.host,
         port=wanted.port,
+        url=wanted.url,
         settings=Settings(enforce_limits=wanted.enforce_limits, refuse_duplicates=wanted.refuse_duplicates),
     )
 

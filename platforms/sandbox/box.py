@@ -38,6 +38,7 @@ class Sandbox:
     :param data: folder for the journal and the blobs; None: memory only.
     :param seed: of the dice that faults are drawn with.
     :param faults: rules as for ``POST /_sandbox/faults``.
+    :param url: origin that clients see, where that is not the address listened on (a container, a proxy).
     :param latency_ms: for every platform call; half of it passes before the call takes effect, half after.
     """
 
@@ -50,9 +51,10 @@ class Sandbox:
         latency_ms: float = 0.0,
         host: str = "127.0.0.1",
         port: int = 0,
+        url: str | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self._host, self._port = host, port
+        self._host, self._port, self._told_url = host, port, url
         names = frozenset(emulator.name for emulator in EMULATORS)
         self._journal = Journal(data)
         self.world = World(
@@ -89,7 +91,7 @@ class Sandbox:
             shown = f"[{self._host}]" if ":" in self._host else self._host
             # Links have to work for whoever reads them, also when the sandbox listens on every address.
             shown = "127.0.0.1" if shown in {"0.0.0.0", "[::]"} else shown  # noqa: S104 (compared, not bound)
-            self.world.url = f"http://{shown}:{port}"
+            self.world.url = self._told_url or f"http://{shown}:{port}"
             ready(self.world.url)
             await self._stop.wait()
         finally:

@@ -14,6 +14,7 @@ from platforms.sandbox.media_store import Media
 from platforms.sandbox.shape import Fields, Flag, Many, MismatchError, Text, Whole
 from platforms.sandbox.wire import Request, Response, json_response
 from platforms.sandbox.x_media import ID, XMedia, media_key
+from platforms.sandbox.x_oauth1 import SECRET, claimed_token, is_signed
 from platforms.sandbox.x_reads import PROBLEMS, QUARTER_S, XReads
 from platforms.sandbox.x_text import LIMIT, LIMIT_PREMIUM, stored, weighted_length
 
@@ -135,6 +136,19 @@ class X(Emulator):
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
         if "premium" in wanted:
             account.facts["premium"] = bool(wanted.pop("premium"))
+        for name in ("consumer_secret", "token_secret"):
+            if name in wanted:
+                account.facts[name] = str(wanted.pop(name))
+
+    def token_of(self, request: Request) -> str:
+        """A Bearer token, or the token of a rightly signed OAuth 1.0a request."""
+        token = claimed_token(request)
+        if not token:
+            return super().token_of(request)
+        holder = self.world.accounts.holder("x", token)
+        facts = {} if holder is None else holder.facts
+        secrets = (facts.get("consumer_secret", SECRET), facts.get("token_secret", SECRET))
+        return token if is_signed(request, ("https://api.x.com", self.world.url), *secrets) else ""
 
     # --- posts ---
 

@@ -13,12 +13,12 @@ what was posted. The cases break that world at chosen requests and look at what 
 from __future__ import annotations
 
 import dataclasses
-import json as jsonlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+
+from fake_http import NOW, Answer, Answerer, FakeHttp, Sent
 
 from platforms.base import (
     Absent,
@@ -39,81 +39,9 @@ from platforms.base import (
     ReconcileKind,
     Refreshed,
     Repeatable,
-    Reply,
     Unknown,
 )
 from platforms.errors import FenceExpired, TransportError
-
-NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A request as the module made it."""
-
-    method: str
-    url: str
-    effect: Effect
-    headers: Mapping[str, str]
-    params: Mapping[str, str]
-    json: Any
-    form: Mapping[str, str]
-    files: Mapping[str, tuple[str, bytes, str]]
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.url).path
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the platform answers."""
-
-    status: int = 200
-    body: Any = None
-    """As JSON; bytes go as they are."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Answerer = Callable[[Sent], Answer | Exception]
-
-
-class FakeHttp:
-    """``platforms.base.Http`` without a network: asks ``answerer`` and keeps what was sent."""
-
-    def __init__(self, answerer: Answerer) -> None:
-        self.answerer = answerer
-        self.sent: list[Sent] = []
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        effect: Effect,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
-        json: Any = None,
-        form: Mapping[str, str] | None = None,
-        files: Mapping[str, tuple[str, bytes, str]] | None = None,
-        content: bytes | None = None,
-        timeout_s: float | None = None,
-    ) -> Reply:
-        request = Sent(
-            method, url, effect, dict(headers or {}), dict(params or {}),
-            jsonlib.loads(jsonlib.dumps(json)), dict(form or {}), dict(files or {}),
-        )  # fmt: skip
-        self.sent.append(request)
-        answer = self.answerer(request)
-        if isinstance(answer, Exception):
-            raise answer
-        body = answer.body if isinstance(answer.body, bytes) else jsonlib.dumps(answer.body).encode()
-        return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body, url)
-
-    @property
-    def publishing(self) -> list[Sent]:
-        """The requests that were declared to publish."""
-        return [request for request in self.sent if request.effect is Effect.PUBLISHES]
 
 
 class World(Protocol):

@@ -6,7 +6,8 @@ import io
 import itertools
 from typing import Any
 
-from conformance import NOW, Answer, Refusal, Sent, Subject, doubtful_server_errors
+from conformance import Refusal, Subject, doubtful_server_errors
+from fake_http import NOW, Answer, Sent
 
 from platforms.base import (
     AccountRef,

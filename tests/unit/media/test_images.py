@@ -241,7 +241,7 @@ def test_every_rendition_satisfies_its_rule(
     size: tuple[int, int],
     mode: str,
     kind: str,
-    noisy: bool,  # noqa: FBT001 - hypothesis passes it by name
+    noisy: bool,
     orientation: int,
     fit: str,
     rule: MediaRule,

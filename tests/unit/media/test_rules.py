@@ -1,4 +1,4 @@
-"""Limits: what is told at scheduling because nothing can mend it, and what is not, because it will be mended."""
+"""Limits: what is told at scheduling because nothing can mend it, and what is mended instead."""
 
 from __future__ import annotations
 

@@ -57,6 +57,12 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+def closed_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 class Server:
     """Accepts connections and lets ``behaviour`` deal with each of them."""
 

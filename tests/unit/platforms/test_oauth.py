@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conformance import NOW, Answer, FakeHttp
+from fake_http import NOW, Answer, FakeHttp
 
 from platforms import oauth
 from platforms.base import AccountRef, AuthExpired, Call, Effect, NotSent, RateLimited, Refreshed

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conformance import NOW, Answer, FakeHttp, Sent
+from fake_http import NOW, Answer, FakeHttp, Sent
 from worlds import BOARDS, PINTEREST_ACCOUNT, PINTEREST_SUBJECT, PinterestWorld, picture
 
 from platforms.base import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conformance import NOW, Answer, FakeHttp, Sent
+from fake_http import NOW, Answer, FakeHttp, Sent
 from worlds import X_ACCOUNT, X_SUBJECT, picture
 
 from platforms.base import Absent, AccountRef, Doubt, Draft, Found, Inconclusive

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from conformance import NOW, Answer, FakeHttp
+from fake_http import NOW, Answer, FakeHttp
 from pydantic import ValidationError
 from worlds import X_ACCOUNT, X_SUBJECT, XWorld, picture
 

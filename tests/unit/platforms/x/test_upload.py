@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conformance import NOW, Answer, FakeHttp, Sent
+from fake_http import NOW, Answer, FakeHttp, Sent
 from worlds import X_ACCOUNT, X_SUBJECT, XWorld, picture
 
 from platforms.base import (

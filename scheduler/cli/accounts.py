@@ -1,0 +1,156 @@
+"""``schedulerx accounts ...``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from platforms import registry
+from platforms.base import AuthExpired, Identity, RateLimited
+from platforms.errors import TransportError
+from scheduler import accounts
+from scheduler.api import database
+from scheduler.cli.output import FAILED, ago, console, emit, say, told, who
+from scheduler.errors import Refused
+from scheduler.settings import current
+
+app = typer.Typer(no_args_is_help=True, help="Connected profiles and their credentials.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command()
+def add(
+    platform: Annotated[str, typer.Argument(help="Such as x or pinterest.")],
+    name: Annotated[str, typer.Argument(help="Your own short name; PLATFORM:NAME names the account from then on.")],
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the platform whose credentials these are.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Store an account. The credentials are one JSON object on standard input; a terminal is asked for them.
+
+    Example: schedulerx accounts add x acme < credentials.json
+    """
+    with told(as_json=as_json):
+        settings = current()
+        settings.secret()  # before anything is typed
+        if platform not in registry.names():
+            raise Refused(f"There is no platform {platform!r}; there are: {', '.join(registry.names())}")
+        credentials = _ask(platform) if sys.stdin.isatty() else accounts.parse_credentials(sys.stdin.read())
+        with database() as conn:
+            made = accounts.add(conn, settings, platform, name, credentials)
+        found = _identify(made.account) if check else None
+        with database() as conn:
+            made = next(one for one in accounts.listing(conn) if one.id == made.id)
+    if as_json:
+        emit({**made.as_json(), "checked": found})
+    else:
+        say(f"{made.account} is stored" + (f"; {found['message']}" if found else ""))
+    if found and not found["ok"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def connect(platform: Annotated[str, typer.Argument()], name: Annotated[str, typer.Argument()]) -> None:
+    """Connect by the platform's own sign-in page (not in this version: use accounts add with tokens at hand)."""
+    with told():
+        raise Refused(
+            f"Signing in to {platform} in the browser is not part of this version; get tokens from the platform's"
+            f" developer pages and store them with: schedulerx accounts add {platform} {name}"
+        )
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List accounts. Example: schedulerx accounts list --json"""
+    with told(as_json=as_json), database() as conn:
+        rows = accounts.listing(conn)
+    if as_json:
+        emit([row.as_json() for row in rows])
+        return
+    if not rows:
+        say("No account yet. Example: schedulerx accounts add x acme < credentials.json")
+        return
+    table = Table(header_style="bold")
+    for heading in ("account", "profile", "state", "token ends", "waits until"):
+        table.add_column(heading)
+    for row in rows:
+        state = row.state + (" (paused)" if row.paused else "") + (" [dim](test)[/dim]" if row.api_url else "")
+        table.add_row(row.account, row.handle or "-", state, ago(row.token_expires_at), ago(row.limited_until))
+    console().print(table)
+
+
+@app.command()
+def check(account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]")] = None, as_json: Json = False) -> None:
+    """Ask the platforms whose credentials these are. Example: schedulerx accounts check x:acme"""
+    with told(as_json=as_json):
+        with database() as conn:
+            names = [account] if account else [one.account for one in accounts.listing(conn)]
+        found = [_identify(one) for one in names]
+    if as_json:
+        emit(found)
+    else:
+        for one in found:
+            say(f"{one['account']}: {one['message']}")
+    if not all(one["ok"] for one in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def remove(account: Annotated[str, typer.Argument(metavar="PLATFORM:NAME")], as_json: Json = False) -> None:
+    """Delete an account: its credentials are wiped and what waits for it is canceled. Example: schedulerx accounts remove x:acme"""
+    with told(as_json=as_json), database() as conn:
+        canceled = accounts.remove(conn, account, by=who())
+    if as_json:
+        emit({"account": account, "canceled": canceled})
+    else:
+        say(f"{account} is removed; {canceled} waiting posts were canceled")
+
+
+@app.command("rotate-key")
+def rotate_key(as_json: Json = False) -> None:
+    """Encrypt all credentials under the first key of SCHEDULERX_SECRET_KEY. Example: SCHEDULERX_SECRET_KEY=new,old schedulerx accounts rotate-key"""
+    with told(as_json=as_json), database() as conn:
+        count = accounts.rotate_keys(conn, current())
+    if as_json:
+        emit({"rotated": count})
+    else:
+        say(f"{count} accounts are encrypted under the first key; the others may be dropped")
+
+
+def _ask(platform: str) -> dict[str, Any]:
+    """The credentials, field by field, without showing them."""
+    found: dict[str, Any] = {}
+    for field, info in registry.get(platform).credentials_model.model_fields.items():
+        needed = "" if info.is_required() else " (may be empty)"
+        value = getpass.getpass(f"{field}{needed}: ").strip()
+        if value:
+            try:
+                found[field] = json.loads(value) if value[0] in "[{" else value
+            except ValueError:
+                found[field] = value
+    return found
+
+
+def _identify(name: str) -> dict[str, Any]:
+    """What the platform says of an account's credentials; keeps what it found."""
+    settings = current()
+    with database() as conn:
+        row = accounts.find(conn, name)
+    try:
+        answer = accounts.identify(settings, row)
+    except TransportError as error:
+        return {"account": name, "ok": False, "code": error.code, "message": f"could not be asked: {error.detail}"}
+    if isinstance(answer, Identity):
+        with database() as conn:
+            accounts.keep_identity(conn, row.id, answer)
+        missing = f"; missing scopes: {', '.join(answer.missing_scopes)}" if answer.missing_scopes else ""
+        return {"account": name, "ok": not missing, "code": "missing_scopes" if missing else None,
+                "handle": answer.handle, "remote_id": answer.remote_id, "facts": dict(answer.facts),
+                "message": f"works as {answer.handle}{missing}"}
+    code = answer.code if isinstance(answer, AuthExpired) else "rate_limited" if isinstance(answer, RateLimited) else answer.code
+    return {"account": name, "ok": False, "code": code, "message": answer.message}

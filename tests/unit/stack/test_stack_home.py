@@ -1,0 +1,155 @@
+"""The data folder: permissions, the lock, the description and the key."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from stack.home import (
+    HomeBusyError,
+    HomeLock,
+    ObjectStore,
+    ProcessRecord,
+    StackError,
+    StackInfo,
+    default_home,
+    ensure_secret_key,
+    load_stack,
+    prepare_home,
+    read_secret_key,
+    save_stack,
+)
+
+INFO = StackInfo(
+    database_url="postgresql+psycopg2://u:hidden@127.0.0.1:1/d",
+    redis_url="redis://:hidden@127.0.0.1:2/0",
+    r2=ObjectStore("http://127.0.0.1:3", "key", "hidden", "bucket"),
+    flower_url="http://127.0.0.1:4",
+    pids={"beat": ProcessRecord(17, 1234.5)},
+)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_home_is_tight(tmp_path: Path) -> None:
+    home = prepare_home(tmp_path / "a" / "home")
+    assert mode(home) == (0o711 if os.geteuid() == 0 else 0o700)
+    assert mode(home / "log") == 0o700
+
+
+def test_a_home_that_was_open_is_closed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    prepare_home(home)
+    assert mode(home) & 0o066 == 0
+
+
+def test_a_file_in_place_of_the_home_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StackError, match="is a file; set SCHEDULERX_HOME"):
+        prepare_home(tmp_path / "home")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that belongs to somebody else")
+def test_somebody_elses_home_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", 65534, 65534)
+    with pytest.raises(StackError, match="belongs to another user"):
+        prepare_home(tmp_path / "home")
+
+
+def test_the_variable_names_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SCHEDULERX_HOME", str(tmp_path))
+    assert default_home() == tmp_path
+
+
+def test_without_the_variable_root_and_users_have_their_usual_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCHEDULERX_HOME", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert default_home() == Path("/var/lib/schedulerx")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert default_home().name == "schedulerx"
+    assert default_home() != Path("/var/lib/schedulerx")
+
+
+def test_the_description_comes_back_as_it_was(tmp_path: Path) -> None:
+    save_stack(tmp_path, INFO)
+    assert load_stack(tmp_path) == INFO
+    assert mode(tmp_path / "stack.json") == 0o600
+    assert json.loads((tmp_path / "stack.json").read_text())["version"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.json"]  # nothing temporary is left
+
+
+def test_no_description_is_none(tmp_path: Path) -> None:
+    assert load_stack(tmp_path) is None
+    assert load_stack(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "damaged"), ('{"version": 99}', "another version")])
+def test_a_description_that_cannot_be_read_says_so(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "stack.json").write_text(text)
+    with pytest.raises(StackError, match=words):
+        load_stack(tmp_path)
+
+
+def test_printing_the_description_shows_no_password() -> None:
+    assert "hidden" not in repr(INFO)
+    assert "hidden" not in repr(INFO.r2)
+
+
+def test_the_key_is_a_fernet_key_made_once(tmp_path: Path) -> None:
+    assert read_secret_key(tmp_path) is None
+    key = ensure_secret_key(tmp_path)
+    assert Fernet(key).decrypt(Fernet(key).encrypt(b"x")) == b"x"
+    assert ensure_secret_key(tmp_path) == read_secret_key(tmp_path) == key
+    assert mode(tmp_path / "secret.key") == 0o600
+
+
+def test_a_damaged_key_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_text("half")
+    with pytest.raises(StackError, match="backup"):
+        ensure_secret_key(tmp_path)
+    assert (tmp_path / "secret.key").read_text() == "half"
+
+
+def test_a_second_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
+    first, second = HomeLock(tmp_path), HomeLock(tmp_path)
+    first.acquire()
+    with pytest.raises(HomeBusyError, match=f"process {os.getpid()};"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
+    second.release()  # letting go twice is harmless
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from stack.home import HomeLock;"
+        "HomeLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == -9
+    lock = HomeLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_reading_the_description_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from stack.home import load_stack;"
+        "heavy = ('psutil', 'psycopg2', 'redis', 'cryptography', 'platformdirs');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,106 @@
+"""What `up` tells its programs, and what it takes for a leftover."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.console import Console
+from stack.home import ObjectStore, ProcessRecord, StackInfo, ensure_secret_key, save_stack
+from stack.processes import MARK, NAME, record_of
+from stack.programs import Program
+from stack.up import end_leftovers, exports, leaders, run_up, usual_programs
+
+INFO = StackInfo(
+    database_url="postgresql+psycopg2://127.0.0.1/d",
+    redis_url="redis://127.0.0.1/0",
+    r2=ObjectStore("http://127.0.0.1:3", "key", "secret", "bucket"),
+)
+
+
+def test_programs_are_told_where_everything_is(tmp_path: Path) -> None:
+    key = ensure_secret_key(tmp_path)
+    assert exports(tmp_path, INFO, {}) == {
+        "SCHEDULERX_HOME": str(tmp_path),
+        "SCHEDULERX_SPOOL_ID": socket.gethostname(),
+        "SCHEDULERX_SECRET_KEY": key,
+        "DATABASE_URL": INFO.database_url,
+        "REDIS_URL": INFO.redis_url,
+        "R2_ENDPOINT_URL": "http://127.0.0.1:3",
+        "R2_ACCESS_KEY_ID": "key",
+        "R2_SECRET_ACCESS_KEY": "secret",
+        "R2_BUCKET": "bucket",
+    }
+
+
+def test_what_the_user_brought_is_left_alone(tmp_path: Path) -> None:
+    ensure_secret_key(tmp_path)
+    told = exports(tmp_path, StackInfo(), {"SCHEDULERX_SPOOL_ID": "box"})
+    assert told == {"SCHEDULERX_HOME": str(tmp_path), "SCHEDULERX_SPOOL_ID": "box"}
+    assert "SCHEDULERX_SECRET_KEY" not in exports(tmp_path, INFO, {"SCHEDULERX_SECRET_KEY": "theirs"})
+
+
+def test_migrations_come_with_the_usual_programs(tmp_path: Path) -> None:
+    programs = usual_programs(tmp_path, {"SCHEDULERX_CORES": "3"}, 5556)
+    assert programs[0].name == "migrate"
+    assert programs[0].once
+    commands = {program.name: program.argv for program in programs}
+    assert "--port=5556" in commands["flower"]
+    assert str(tmp_path / "beat" / "schedule") in commands["beat"]
+    assert "3" in commands["media"]
+    assert "flower" not in {program.name for program in usual_programs(tmp_path, {}, None)}
+
+
+def test_a_home_that_cannot_be_used_is_one_line_and_exit_1(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").write_text("")
+    assert run_up(tmp_path / "home", programs=[]) == 1
+    captured = capfd.readouterr()
+    assert captured.err.startswith("schedulerx up: the data folder")
+    assert captured.err.count("\n") == 1
+
+
+def test_leftovers_are_ended_beat_first_and_strangers_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = "import signal; print('up', flush=True); signal.pause()"
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, mark in {"beat": "mine", "publish": "mine", "old": "mine", "stranger": "other"}.items():
+            started[name] = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdout=subprocess.PIPE,
+                env={**os.environ, MARK: mark, NAME: name},
+            )
+            output = started[name].stdout
+            assert output is not None
+            assert output.readline() == b"up\n"
+        record = record_of(started["stranger"].pid)
+        assert record is not None
+        # A record alone is not believed where the environment says otherwise, a stale one never.
+        save_stack(tmp_path, StackInfo(pids={"beat": record, "flower": ProcessRecord(os.getpid(), 1.0)}))
+        programs = [Program("beat", (), order=0), Program("publish", (), order=1)]
+        end_leftovers(tmp_path, "mine", programs, Console())
+        assert [started[name].wait(timeout=5) for name in ("beat", "publish", "old")] == [-15, -15, -15]
+        assert started["stranger"].poll() is None
+        said = capfd.readouterr().out
+        assert said.index("left behind: beat") < said.index("left behind: old, publish")
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def test_only_the_head_of_a_family_is_asked() -> None:
+    family = [psutil.Process(), psutil.Process().parent()]
+    assert all(family)
+    assert leaders([one for one in family if one]) == [family[1]]
