@@ -32,6 +32,8 @@ MAX_REDIRECTS = 3
 MAX_URL = 4_096
 """Characters."""
 PROBE_DEADLINE_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+"""For each address."""
 CHUNK = 64 << 10
 
 _HEADERS = {
@@ -198,6 +200,19 @@ def _judged(
 # --- The connection ---------------------------------------------------------------------------------------
 
 
+def _dial(address: IPv4Address | IPv6Address, port: int, timeout_s: float) -> socket.socket:
+    """A connection to exactly this address; nothing is resolved."""
+    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect((str(address), port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class _Pinned(http.client.HTTPConnection):
     """A connection to an address that was judged, for the host that the URL names; cut at the deadline."""
 
@@ -224,7 +239,7 @@ class _Pinned(http.client.HTTPConnection):
             if left <= 0:
                 break
             try:
-                self.sock = socket.create_connection((str(address), self.port), timeout=min(left, 5.0))
+                self.sock = _dial(address, self.port, min(left, CONNECT_TIMEOUT_S))
             except OSError as error:
                 failure = error
                 continue

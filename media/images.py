@@ -140,6 +140,8 @@ def _draw(stream: IO[bytes], name: str, recipe: Recipe, actions: list[Action]) -
             raise MediaRefused("cannot_fit", "no size satisfies all limits", file=name)
         picture = _upright(opened, kind, facts.orientation, placed)
         picture = _finish(picture, opened.info.get("icc_profile"), placed, recipe)
+    # It holds the picture at full size.
+    del opened
     note = exif.rights(facts)
     whole = picture
     shrink = 1.0
@@ -245,8 +247,7 @@ def _finish(picture: Image, profile: object, placed: Placed, recipe: Recipe) -> 
         at = ((placed.canvas_width - picture.width) // 2, (placed.canvas_height - picture.height) // 2)
         canvas.paste(picture.convert("RGB"), at)
         picture = canvas
-    # Encoders write the comments and profiles that they find here. A copy: it may still be the opened file.
-    picture = picture.copy()
+    # Encoders write the comments and profiles that they find here.
     picture.info = {}
     return picture
 
@@ -312,10 +313,11 @@ def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple
                 best, quality, low = data, middle, middle + 1
             else:
                 high = middle - 1
-    if mime == JPEG and len(best) < picture.width * picture.height * 0.9:
-        # The search looks at plain files, which are written several times faster. This makes a progressive one
-        # of the same picture, some percent smaller; libjpeg needs all of it in one buffer, for which Pillow sets
-        # aside a byte a pixel, hence the condition.
+    bearable = len(best) < picture.width * picture.height * 0.9
+    if mime == JPEG and bearable and len(best) < recipe.max_bytes * 1.2:
+        # The search looks at plain files, which are written several times faster. This makes a progressive
+        # one of the same picture, some percent smaller (pointless where a fifth is missing). libjpeg needs
+        # all of it in one buffer, for which Pillow sets aside a byte a pixel: hence what is bearable.
         polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=True)
         best = min(best, polished, key=len)
     return best, quality

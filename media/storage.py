@@ -322,7 +322,7 @@ class Store:
             out.truncate()
             digest = hashlib.sha256()
             answer = client.get_object(Bucket=self.config.bucket, Key=key)
-            # Not `with answer["Body"]`: its __enter__ hands out the raw stream, without the check of the length.
+            # Not `with answer["Body"]`: that hands out the raw stream, without the check of the length.
             with contextlib.closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(CHUNK):
                     digest.update(chunk)

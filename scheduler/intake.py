@@ -18,7 +18,7 @@ from db.session import repeat_safe, transaction
 from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from media.probe import Probe, probe
 from platforms.base import MediaItem, MediaKind, Violation
-from scheduler.errors import Unavailable
+from scheduler.errors import InvalidPost, Unavailable
 from scheduler.settings import Settings
 
 ALT_LIMIT = 10_000
@@ -153,6 +153,8 @@ def _store_local(one: Arrived, settings: Settings) -> int:
     asset_id = repeat_safe(touch)
     try:
         object_store.put_file(key, path, found.mime, found.sha256)
+    except MediaRefused as error:
+        raise InvalidPost([Violation(error.code, error.message, "media", one.name)]) from None
     except StoreUnavailable as error:
         raise Unavailable(f"The object store did not take {one.name}: {error}; nothing was scheduled") from None
     repeat_safe(lambda: stored(asset_id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,13 +72,13 @@ def default_programs(
     python: str = sys.executable,
 ) -> list[Program]:
     """The programs of a whole installation on one machine; `flower_port=None` leaves Flower out."""
-    celery = (python, "-m", "celery", "-A", "workers.app")
+    # Quiet: seven banners are not part of one readable log.
+    celery = (python, "-m", "celery", "--quiet", "-A", "workers.app")
     programs = [
         Program(
             "beat",
             (*celery, "beat", "--schedule", beat_schedule, "--pidfile="),
             order=BEAT,
-            ready_text="beat: Starting",
         )
     ]
     for shape in worker_shapes(cores or str(os.cpu_count() or 1), spool_id):
@@ -90,12 +91,13 @@ def default_programs(
                 env={"MALLOC_ARENA_MAX": "2"},  # 64 threads would otherwise grow an arena each
                 stop_grace_s=shape.grace_s,
                 order=WORKERS,
-                ready_text=f"{shape.name}@",
+                ready_text=f"{shape.name}@{socket.gethostname()} ready",
             )
         )
     if flower_port is not None:
         flower = (*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}")
-        programs.append(Program("flower", flower, stop_grace_s=5, order=WATCHERS))
+        # It has nothing to lose; asked politely it waits for answers of workers that have ended.
+        programs.append(Program("flower", flower, stop_signal=signal.SIGKILL, stop_grace_s=5, order=WATCHERS))
     return programs
 
 

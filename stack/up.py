@@ -30,6 +30,7 @@ from .programs import FLOWER_PORT, WORKERS, Program, default_programs, migration
 from .supervisor import Supervisor
 
 SPOOL_VARIABLE = "SCHEDULERX_SPOOL_ID"
+LOG_VARIABLE = "SCHEDULERX_LOG_FORMAT"
 SERVICE_BY_SETTING = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey", "R2_ENDPOINT_URL": "objects"}
 
 # A leftover program that is unknown to this version may be a worker with a call under way.
@@ -130,6 +131,8 @@ def exports(home: Path, info: StackInfo, environment: Mapping[str, str]) -> dict
         HOME_VARIABLE: str(home),
         SPOOL_VARIABLE: environment.get(SPOOL_VARIABLE) or socket.gethostname(),
     }
+    if LOG_VARIABLE not in environment:
+        told[LOG_VARIABLE] = "console"  # behind our prefix, JSON would be readable for nobody
     if info.database_url:
         told["DATABASE_URL"] = info.database_url
     if info.redis_url:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, text, update
 
 from db.models import Rendition
 from db.session import transaction
-from media.errors import StoreUnavailable
+from media.errors import MediaRefused, StoreUnavailable
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
 from workers.app import app
@@ -42,6 +42,10 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
     key = store().rendition_key(row.sha256, row.mime)
     try:
         store().put_file(key, file, row.mime, row.sha256)
+    except MediaRefused:
+        # The file under our hands is not what was rendered: a torn write of a dead worker. Made again.
+        _make_again(settings, row)
+        return
     except StoreUnavailable as error:
         again(settings, renditions, row, "store_unavailable", str(error))
         return

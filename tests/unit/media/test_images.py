@@ -236,7 +236,7 @@ def test_no_comment_of_the_source_is_carried_over(tmp_path: Path) -> None:
     rule=st.sampled_from([PIN, POST, SMALL]),
     quality=st.integers(40, 100),
 )
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
 def test_every_rendition_satisfies_its_rule(
     size: tuple[int, int],
     mode: str,

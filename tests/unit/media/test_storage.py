@@ -238,7 +238,7 @@ class Moody(http.server.BaseHTTPRequestHandler):
     statuses: list[int]
     asked = 0
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class wants this name
+    def do_GET(self) -> None:
         Moody.asked += 1
         status = self.statuses.pop(0) if self.statuses else 200
         body = b"<ListBucketResult><Name>b</Name></ListBucketResult>" if status == 200 else b""

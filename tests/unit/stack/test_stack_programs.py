@@ -27,7 +27,7 @@ def test_every_queue_has_a_worker() -> None:
     assert list(commands) == ["beat", "dispatch", "media", "upload", "publish", "followup", "flower"]
     assert "-Q upload,upload.box " in commands["upload"]
     assert "-P prefork -c 2 " in commands["media"]
-    assert all(command.startswith("py -m celery -A workers.app ") for command in commands.values())
+    assert all(command.startswith("py -m celery --quiet -A workers.app ") for command in commands.values())
 
 
 def test_the_order_of_the_end() -> None:

@@ -29,6 +29,7 @@ def test_programs_are_told_where_everything_is(tmp_path: Path) -> None:
     assert exports(tmp_path, INFO, {}) == {
         "SCHEDULERX_HOME": str(tmp_path),
         "SCHEDULERX_SPOOL_ID": socket.gethostname(),
+        "SCHEDULERX_LOG_FORMAT": "console",
         "SCHEDULERX_SECRET_KEY": key,
         "DATABASE_URL": INFO.database_url,
         "REDIS_URL": INFO.redis_url,
@@ -41,7 +42,7 @@ def test_programs_are_told_where_everything_is(tmp_path: Path) -> None:
 
 def test_what_the_user_brought_is_left_alone(tmp_path: Path) -> None:
     ensure_secret_key(tmp_path)
-    told = exports(tmp_path, StackInfo(), {"SCHEDULERX_SPOOL_ID": "box"})
+    told = exports(tmp_path, StackInfo(), {"SCHEDULERX_SPOOL_ID": "box", "SCHEDULERX_LOG_FORMAT": "json"})
     assert told == {"SCHEDULERX_HOME": str(tmp_path), "SCHEDULERX_SPOOL_ID": "box"}
     assert "SCHEDULERX_SECRET_KEY" not in exports(tmp_path, INFO, {"SCHEDULERX_SECRET_KEY": "theirs"})
 
