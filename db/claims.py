@@ -66,8 +66,11 @@ MOVE_TO = text("""
     UPDATE scheduled_posts s
        SET available_at = greatest(:until, s.available_at), updated_at = clock_timestamp(),
            error_code = :code, error_message = :message
-     WHERE s.account_id = :account_id AND s.status IN ('scheduled', 'ready', 'retrying')
-       AND s.media_ready AND NOT s.paused AND s.available_at < :until
+      FROM (SELECT id FROM scheduled_posts
+             WHERE account_id = :account_id AND status IN ('scheduled', 'ready', 'retrying')
+               AND media_ready AND NOT paused AND available_at < :until
+             FOR UPDATE SKIP LOCKED) AS c
+     WHERE s.id = c.id
 """)
 
 FOLLOW = text(f"""

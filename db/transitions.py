@@ -32,6 +32,11 @@ def seconds_from_now(seconds: float) -> ColumnElement[Any]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
+def storable(words: str) -> str:
+    """Without what Postgres cannot hold (NUL, lone surrogates): a platform's words must not cost its answer."""
+    return words.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def move(
     conn: Connection,
     scheduled_post_id: int,
@@ -69,7 +74,7 @@ def move(
         "lease_expires_at": seconds_from_now(lease_s) if lease_s is not None else None,
         "leased_by": by if lease_s is not None else None,
         "held_for": None,
-        **values,
+        **{name: storable(value) if isinstance(value, str) else value for name, value in values.items()},
     }
     # The row is read under its lock first, only where we need to know which of several sources it had.
     before = (
@@ -92,7 +97,7 @@ def move(
             ["scheduled_post_id", "generation", "from_status", "to_status", "by", "why"],
             select(
                 moved.c.id, moved.c.generation, moved.c.from_status,
-                literal(target.value), literal(by), literal(why[:500]),
+                literal(target.value), literal(by), literal(storable(why)[:500]),
             ),
         )
         .cte("logged")
@@ -108,8 +113,8 @@ def move(
                 scheduled_post_id=scheduled_post_id,
                 generation=row.generation,
                 status=target.value,
-                code=str(values.get("error_code") or values.get("held_for") or target.value),
-                message=str(values.get("error_message") or why or target.value)[:2000],
+                code=storable(str(values.get("error_code") or values.get("held_for") or target.value)),
+                message=storable(str(values.get("error_message") or why or target.value))[:2000],
             )
         )
     return int(row.generation)

@@ -51,7 +51,7 @@ def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
         # It may have been sent. Reconcile looks first; never straight to a resend.
         move(conn, row.id, generation=row.generation, source=status, target=Status.UNKNOWN, by="rescue",
              why=f"the worker {row.leased_by} did not report in time", available_at=func.clock_timestamp(),
-             error_code="worker_lost", error_message="the worker ended while the post was being sent")
+             lookups={}, error_code="worker_lost", error_message="the worker ended while the post was being sent")
     elif status is Status.PREPARING and row.claims >= settings.max_claims:
         fail_as_crash(conn, row.id, row.generation, status, row.claims)
     elif status is Status.QUEUED and row.prepared:

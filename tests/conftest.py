@@ -371,7 +371,7 @@ class Pipeline:
             if row.status in statuses:
                 return row
             self.database.pass_time(max(self.database.one("""
-                SELECT extract(epoch FROM greatest(available_at, lease_expires_at) - clock_timestamp())
+                SELECT CAST(extract(epoch FROM greatest(available_at, lease_expires_at) - clock_timestamp()) AS float)
                   FROM scheduled_posts WHERE id = :id""", id=number) + 0.001, 1.0))
         raise AssertionError(f"{number} is {self.database.post(number).status}, not one of {statuses}")
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 from celery import Celery
+from celery.platforms import SecurityWarning
+
+# Celery warns of root because pickled messages could run code. Ours are JSON only (celeryconfig).
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("schedulerx")
 app.config_from_object("celeryconfig")

@@ -42,7 +42,7 @@ from scheduler.settings import Settings, current
 from workers.app import app
 from workers.context import running_seconds, send, worker_name
 from workers.ledger import accepted_before, hold_for_reconnect, note_account, publish
-from workers.publish import deliver
+from workers.publish import Stale, deliver, saver
 from workers.work import Work, client, load
 
 log = logger(__name__)
@@ -52,8 +52,14 @@ accounts = Account.__table__
 
 REFRESH_LEASE_S = 60.0
 REFRESH_PAUSE_S = 60.0
+STORE_TOKENS_S = 24 * 3600.0
+"""How long Postgres may be away while new tokens wait to be stored, seconds."""
 RESEND_BEFORE_S = 50 * 60.0
 """A keyed call is repeated only while its key is younger than this, seconds."""
+PROCESSING_LONGEST_S = 24 * 3600.0
+"""A platform that works on a post for longer than this is not waited for: a person shall look."""
+AT_ONCE = frozenset({ReconcileKind.CLIENT_ID, ReconcileKind.TWO_STEP})
+"""Asked at once: whoever may still wake and send would make the same object."""
 
 
 @app.task(name="followup.poll")
@@ -94,16 +100,21 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
     if work is None:
         return None
     try:
-        outcome = work.module.poll(work.call(client(settings, work)), work.draft)
+        outcome = work.module.poll(work.call(client(settings, work), saver(settings, work, generation, None)), work.draft)
     except TransportError as error:
         outcome = NotSent(error.code, error.detail)  # a poll only reads
+    except Stale:
+        return None
+    except Exception as error:  # a bug in a module; asking again is safe
+        log.exception("poll.broken", error=type(error).__name__)
+        outcome = NotSent("module_error", f"the platform module failed: {type(error).__name__}")
     if isinstance(outcome, Ready):
         return deliver(settings, work.id, generation, source=Status.PROCESSING)
     with transaction(settings.database()) as conn:
-        return _polled(conn, work, generation, outcome)
+        return _polled(conn, settings, work, generation, outcome)
 
 
-def _polled(conn: Connection, work: Work, generation: int, outcome: Any) -> Status | None:
+def _polled(conn: Connection, settings: Settings, work: Work, generation: int, outcome: Any) -> Status | None:
     common: dict[str, Any] = {"generation": generation, "source": Status.PROCESSING, "by": worker_name()}
     if isinstance(outcome, Published):
         row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
@@ -116,14 +127,39 @@ def _polled(conn: Connection, work: Work, generation: int, outcome: Any) -> Stat
         note_account(conn, work.row.account_id, work.row.token_version, outcome)
     if isinstance(outcome, AuthExpired) and not outcome.permanent:
         send("followup.refresh", (work.row.account_id, work.row.token_version))
+    failed = int(work.row.lookups.get("polls", 0))
     if isinstance(outcome, Processing):
+        if _processing_since_s(conn, work) > PROCESSING_LONGEST_S:
+            return _hold(conn, work, generation, "the platform has been working on it for a day", Status.PROCESSING)
         later: Any = seconds_from_now(outcome.poll_after_s)
+        failed = 0
     elif isinstance(outcome, RateLimited):
         later = outcome.until
     else:
-        later = seconds_from_now(LOOKUPS.pause_s(1, getattr(outcome, "retry_after_s", None)))
-    conn.execute(update(posts).where(posts.c.id == work.id, posts.c.generation == generation).values(available_at=later))
+        failed += 1
+        if failed >= settings.lookup_budget:
+            told = getattr(outcome, "message", "no answer")
+            return _hold(conn, work, generation, f"the platform took it, but {failed} times did not say what became"
+                         f" of it ({told})", Status.PROCESSING)
+        later = seconds_from_now(LOOKUPS.pause_s(failed, getattr(outcome, "retry_after_s", None)))
+    conn.execute(
+        update(posts).where(posts.c.id == work.id, posts.c.generation == generation)
+        .values(available_at=later, lookups={**work.row.lookups, "polls": failed})
+    )
     return None
+
+
+def _processing_since_s(conn: Connection, work: Work) -> float:
+    """Seconds since the platform took the post."""
+    return float(
+        conn.execute(
+            text("""
+                SELECT extract(epoch FROM clock_timestamp() - max(started_at)) FROM publish_attempts
+                 WHERE scheduled_post_id = :id
+            """),
+            {"id": work.id},
+        ).scalar_one() or 0.0
+    )
 
 
 # --- Reconcile ----------------------------------------------------------------------------------------------
@@ -148,7 +184,7 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
             return _absent(conn, work, generation, "no attempt is in doubt")
         if plan.reconcile is ReconcileKind.NONE:
             return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
-        if plan.reconcile is not ReconcileKind.CLIENT_ID and ripe_at > work.row.now:
+        if plan.reconcile not in AT_ONCE and ripe_at > work.row.now:
             # A stopped worker might wake and send; until that is over, "absent" means nothing.
             conn.execute(update(posts).where(posts.c.id == work.id, posts.c.generation == generation)
                          .values(available_at=ripe_at))
@@ -160,6 +196,9 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
         answer: Reconciled = work.module.reconcile(work.call(client(settings, work)), work.draft, doubt)
     except TransportError as error:
         answer = Inconclusive(error.detail)
+    except Exception as error:  # a bug in a module: counted as a look-up that could not decide
+        log.exception("reconcile.broken", error=type(error).__name__)
+        answer = Inconclusive(f"the platform module failed: {type(error).__name__}")
     with transaction(settings.database()) as conn:
         status = _answered(conn, settings, work, generation, answer, doubt)
     log.info("reconcile.done", answer=type(answer).__name__, status=status or "unknown")
@@ -234,9 +273,12 @@ def _answered(
         return _seen_absent(conn, work, generation, doubt)
     if isinstance(answer, AuthExpired | RateLimited):
         note_account(conn, work.row.account_id, work.row.token_version, answer)
-        later: Any = answer.until if isinstance(answer, RateLimited) else seconds_from_now(5.0)
-        conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=later))
+    if isinstance(answer, RateLimited):
+        conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=answer.until))
         return None
+    if isinstance(answer, AuthExpired):
+        # Counted: an account that nobody connects again must not be asked for ever.
+        answer = Inconclusive(answer.message)
     return _undecided(conn, settings, work, generation, answer)
 
 
@@ -253,7 +295,9 @@ def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) ->
             )
         )
         return None
-    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > RESEND_BEFORE_S:
+    # With a margin of a sixth: the key shall still be good when the request arrives.
+    young_s = min(RESEND_BEFORE_S, (plan.key_lifetime_s or RESEND_BEFORE_S * 2) * 5 / 6)
+    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > young_s:
         return _hold(conn, work, generation, "it was not found, and its key is too old to send it again safely")
     _settle(conn, work.id, "absent")
     return _absent(conn, work, generation, "two look-ups did not find it")
@@ -286,9 +330,14 @@ def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
 def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
     """Provably not published: again, or canceled or missed if that is what it has come to."""
     common: dict[str, Any] = {"generation": generation, "source": Status.UNKNOWN, "by": "reconcile", "why": why}
-    if work.row.cancel_requested:
+    # Read again, under the lock that the caller holds: a cancel may have come during the look-up.
+    now = conn.execute(
+        select(posts.c.cancel_requested, (posts.c.window_ends_at <= func.clock_timestamp()).label("over"))
+        .where(posts.c.id == work.id)
+    ).one()
+    if now.cancel_requested:
         return Status.CANCELED if move(conn, work.id, target=Status.CANCELED, **common) else None
-    if work.row.over:
+    if now.over:
         done = move(conn, work.id, target=Status.MISSED, error_code="missed",
                     error_message="it was not published, and its window is over", **common)
         return Status.MISSED if done else None
@@ -296,9 +345,11 @@ def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status |
     return Status.RETRYING if done else None
 
 
-def _hold(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
+def _hold(
+    conn: Connection, work: Work, generation: int, why: str, source: Status = Status.UNKNOWN
+) -> Status | None:
     done = move(
-        conn, work.id, generation=generation, source=Status.UNKNOWN, target=Status.HELD, by="reconcile", why=why,
+        conn, work.id, generation=generation, source=source, target=Status.HELD, by="reconcile", why=why,
         held_for=HeldFor.OUTCOME_UNKNOWN.value, error_code="outcome_unknown",
         error_message=f"It may be public or not: {why}",
     )
@@ -348,8 +399,8 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
         with transaction(settings.database()) as conn:
             return _refreshed(conn, cipher, account_id, token_version, answer, refused=refused)
 
-    # New tokens exist only here until they are stored: a rotated refresh token must not be lost to a blink.
-    stored = repeat_safe(write, tries=30, seconds=REFRESH_LEASE_S)
+    # New tokens exist only here until they are stored: a rotated refresh token must not be lost to an outage.
+    stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S)
     log.info("token.refresh", account=f"{row.platform}:{row.name}", answer=type(answer).__name__, stored=stored)
     return stored
 
@@ -363,9 +414,10 @@ def _refreshed(
         done = conn.execute(
             update(accounts).where(this).values(
                 credentials=cipher.seal(answer.credentials), token_version=token_version + 1,
-                token_expires_at=answer.expires_at, refresh_after=None, **free)
+                token_expires_at=answer.expires_at, refresh_after=None, state="active", state_reason=None, **free)
         ).rowcount
         if done:
+            profiles.release_held(conn, account_id, by="refresh")
             conn.execute(
                 update(posts).where(posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value,
                                     posts.c.error_code.in_(["auth", "token_expired"]))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import Connection, Row, case, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost
 from db.states import HeldFor, Status
-from db.transitions import move, seconds_from_now
+from db.transitions import move, seconds_from_now, storable
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -25,6 +25,7 @@ from platforms.base import (
     Published,
     PublishOutcome,
     RateLimited,
+    ReconcileKind,
     Rejected,
     Unknown,
 )
@@ -38,6 +39,13 @@ from workers.work import Work, load
 posts = ScheduledPost.__table__
 attempts = PublishAttempt.__table__
 accounts = Account.__table__
+
+PAUSED_LOOK_S = 5.0
+"""How often a paused post that waits for its last step is looked at, seconds."""
+TWIN_LOOK_S = 5.0
+"""How soon a post is tried again whose words are in doubt on its account, seconds."""
+PROCESSING = "processing"
+"""On an accepted attempt: the platform took it, but had not made it public yet."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +115,27 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
              why="its account was deleted")
     elif row.account_state == "needs_reconnect":
         hold_for_reconnect(conn, row.id, row.generation, source)
+    elif row.cancel_requested:
+        # Only at the last step of a call that has several: before the first, cancel wins by itself.
+        move(conn, row.id, generation=row.generation, source=source, target=Status.CANCELED, by="publish",
+             why="canceled before its last step; it was not published")
     elif work.violations:
         one = work.violations[0]
         move(conn, row.id, generation=row.generation, source=source, target=Status.FAILED, by="publish",
              error_code=one.code, error_message=" · ".join(bad.message for bad in work.violations)[:2000])
     elif source is Status.PROCESSING:
-        return False  # its last step: what was counted at the first is not counted again
+        # Its last step: what was counted at the first is not counted again, but the stop button holds.
+        if row.paused_at is None and row.limited_until is None and not profiles.everything_paused(conn):
+            return False
+        conn.execute(
+            update(posts).where(posts.c.id == row.id, posts.c.generation == row.generation)
+            .values(available_at=row.limited_until or seconds_from_now(PAUSED_LOOK_S))
+        )
     elif row.paused_at is not None or profiles.everything_paused(conn):
         put_back(conn, row, why="paused", paused=row.paused_at is not None)
+    elif twin_in_doubt(conn, work):
+        # A look-up for the twin could take what we are about to send for its own, and one of the two be lost.
+        put_back(conn, row, why="the same words are in doubt on this account", available_at=seconds_from_now(TWIN_LOOK_S))
     elif row.limited_until is not None:
         put_back(conn, row, why="the platform asked this account to wait", available_at=row.limited_until)
     elif (limit := full(conn, row.account_id, guards(settings, work.module.capabilities.quotas))) is not None:
@@ -123,6 +144,20 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
     else:
         return False
     return True
+
+
+def twin_in_doubt(conn: Connection, work: Work) -> bool:
+    """Whether another post of the account with the same words is being sent, or may have been."""
+    if work.module.publishing_call(work.draft).reconcile not in {ReconcileKind.LOOKUP, ReconcileKind.KEYED}:
+        return False
+    return conn.execute(
+        text("""
+            SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
+             WHERE o.account_id = :account AND o.id <> :id AND v.text = :words
+               AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
+        """),
+        {"account": work.row.account_id, "id": work.id, "words": work.row.text},
+    ).one_or_none() is not None
 
 
 def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
@@ -150,13 +185,16 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         return None
     outcome = report.outcome
     word, code, message = _words(outcome)
-    remote = outcome if isinstance(outcome, Published) else None
+    remote = _storable(outcome) if isinstance(outcome, Published) else None
+    # Whoever settled a doubt wrote "unknown" on the worker's behalf; the worker's own answer is worth more.
+    unanswered = attempts.c.outcome.is_(None) | ((attempts.c.outcome == "unknown") & (word != "unknown"))
     conn.execute(
-        update(attempts).where(attempts.c.id == report.attempt_id, attempts.c.outcome.is_(None)).values(
+        update(attempts).where(attempts.c.id == report.attempt_id, unanswered).values(
             outcome=word, finished_at=func.clock_timestamp(), error_code=code, error_message=message,
             sent_at=func.to_timestamp(report.sent_at) if report.sent_at else None,
             http_status=getattr(outcome, "http_status", None),
             remote_id=remote.remote_id if remote else None, remote_url=remote.url if remote else None,
+            **({"settled": case((attempts.c.settled.is_not(None), "found"))} if word == "accepted" else {}),
         )
     )
     row = conn.execute(
@@ -171,6 +209,11 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         note_account(conn, report.account_id, report.token_version, outcome)
     if row.generation == report.generation and row.status == Status.PUBLISHING:
         return _decide(conn, settings, row, report)
+    if isinstance(outcome, Processing) and row.status in {Status.UNKNOWN, Status.RETRYING, Status.QUEUED}:
+        move(conn, row.id, generation=row.generation, source=Status(row.status), target=Status.PROCESSING,
+             by="late answer", available_at=seconds_from_now(outcome.poll_after_s), claims=0, lookups={},
+             error_code=None, error_message=None)
+        return Status.PROCESSING
     if isinstance(outcome, Published) and row.status not in {Status.PUBLISHED, Status.PUBLISHING, Status.PROCESSING}:
         # Late, but an answer: whatever was believed meanwhile, it is public.
         return publish(conn, row, outcome, evidence="api", by="late answer")
@@ -240,6 +283,7 @@ def publish(
     **values: Any,
 ) -> Status:
     """Moves a (locked) row to published. One remote id never serves two: a second owner gets none."""
+    outcome = _storable(outcome)
     common: dict[str, Any] = {
         "generation": row.generation, "source": Status(row.status), "target": Status.PUBLISHED, "by": by,
         "published_at": published_at or func.clock_timestamp(), "evidence": evidence, "remote_url": outcome.url,
@@ -266,7 +310,7 @@ def accepted_before(conn: Connection, scheduled_post_id: int) -> Published | Non
     row = conn.execute(
         select(attempts.c.remote_id, attempts.c.remote_url).where(
             attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.outcome == "accepted",
-            attempts.c.remote_id.is_not(None),
+            attempts.c.error_code.is_distinct_from(PROCESSING),
         ).limit(1)
     ).one_or_none()
     return Published(row.remote_id, row.remote_url) if row else None
@@ -295,18 +339,24 @@ def _needs_reconnect(conn: Connection, account_id: int) -> bool:
 def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:
     """(the attempt's outcome, error code, error message)."""
     match outcome:
-        case Published() | Processing():
+        case Published():
             return "accepted", None, None
-        case Rejected(code=code, message=message):
-            return "rejected", code, message[:2000]
-        case AuthExpired(code=code, message=message):
-            return "rejected", code, message[:2000]
+        case Processing():
+            return "accepted", PROCESSING, None
         case RateLimited(message=message):
-            return "rejected", "rate_limited", message[:2000]
+            return "rejected", "rate_limited", storable(message)[:2000]
+        case Rejected(code=code, message=message) | AuthExpired(code=code, message=message):
+            return "rejected", storable(code), storable(message)[:2000]
         case NotSent(code=code, message=message):
-            return "not_sent", code, message[:2000]
+            return "not_sent", storable(code), storable(message)[:2000]
         case Unknown(code=code, message=message):
-            return "unknown", code, message[:2000]
+            return "unknown", storable(code), storable(message)[:2000]
+
+
+def _storable(found: Published) -> Published:
+    return Published(
+        None if found.remote_id is None else storable(found.remote_id), None if found.url is None else storable(found.url)
+    )
 
 
 def intent_committed(conn: Connection, attempt_id: uuid.UUID) -> bool:

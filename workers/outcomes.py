@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InternalError
 
 from db.session import lost_connection, transaction
 from db.states import Status
@@ -45,9 +45,9 @@ def keep(settings: Settings, report: Report) -> Status | None:
             with transaction(settings.database()) as conn:
                 status = conclude(conn, settings, report)
         except DBAPIError as error:
-            if not lost_connection(error):
-                raise
             file = file or _spool(settings, report)
+            if not waits(error):
+                raise  # a bug of ours; the file keeps the answer for whoever mends it
             log.warning("outcome.waits", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id,
                         outcome=type(report.outcome).__name__, spooled=file is not None, pause_s=pause)
             time.sleep(pause)
@@ -57,6 +57,11 @@ def keep(settings: Settings, report: Report) -> Status | None:
             file.unlink(missing_ok=True)
             log.info("outcome.stored", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id)
         return status
+
+
+def waits(error: DBAPIError) -> bool:
+    """Whether it gets better by itself: Postgres is away, or takes no writes just now."""
+    return lost_connection(error) or isinstance(error, InternalError)
 
 
 def replay(settings: Settings) -> int:

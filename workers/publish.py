@@ -130,7 +130,7 @@ def _intend(settings: Settings, scheduled_post_id: int, generation: int, source:
 def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:
     """The platform's answer, or what is known without one. Whether it was sent is decided by the transport."""
     work = intent.work
-    saved = _saver(settings, work, intent.generation, intent.lease_s)
+    saved = saver(settings, work, intent.generation, intent.lease_s)
     try:
         return work.module.publish(work.call(http, saved), work.draft)
     except FenceExpired:
@@ -150,8 +150,11 @@ def _unfinished(http: Client, code: str, message: str) -> PublishOutcome:
     return Unknown(code, message) if http.publish_sent else NotSent(code, message)
 
 
-def _saver(settings: Settings, work: Work, generation: int, lease_s: float) -> Any:
-    """Commits what the platform gave us at once, so that a retry resumes there."""
+def saver(settings: Settings, work: Work, generation: int, lease_s: float | None) -> Any:
+    """Commits what the platform gave us at once, so that a retry resumes there.
+
+    :param lease_s: also renews the lease; None where the state has none.
+    """
 
     def save(values: Mapping[str, Any]) -> None:
         def write() -> bool:
@@ -217,7 +220,7 @@ def _prepare_call(settings: Settings, work: Work, generation: int) -> PrepareOut
     if work.row.limited_until is not None:
         return RateLimited(work.row.limited_until, "the platform asked this account to wait")
     http = client(settings, work)
-    saved = _saver(settings, work, generation, settings.prepare_lease_seconds)
+    saved = saver(settings, work, generation, settings.prepare_lease_seconds)
     try:
         return work.module.prepare(work.call(http, saved), work.draft)
     except TransportError as error:

@@ -611,9 +611,9 @@ def test_eight_workers_cannot_take_more_than_the_last_place(scheduled, pipeline,
 
 def test_a_limit_of_the_app_stops_all_accounts_of_the_platform(scheduled, pipeline, settings, fake, database):
     fake.will("publish", RateLimited(in_an_hour(), "app limit", 429, scope="app"))
-    one = scheduled("one")
-    pipeline.until_quiet()
-    two = scheduled("two", to="fake:other")
+    one, two = scheduled("one"), scheduled("two", to="fake:other")
+    pipeline.claim()
+    pipeline.run_hints()
     pipeline.until_quiet()
     assert [database.post(n).status for n in (one, two)] == ["retrying", "scheduled"]
     assert fake.count("publish") == 1
