@@ -31,7 +31,11 @@ task_serializer = "json"
 accept_content = ["json"]
 
 task_queues = [
-    Queue("dispatch"), Queue("media"), Queue("upload"), Queue("publish"), Queue("followup"),
+    Queue("dispatch"),
+    Queue("media"),
+    Queue("upload"),
+    Queue("publish"),
+    Queue("followup"),
     # Files on this machine's disk can be uploaded from here only.
     Queue(f"upload.{_settings.spool_id}"),
 ]
@@ -45,7 +49,14 @@ task_routes = {
     "followup.*": {"queue": "followup"},
     "alive.*": {"queue": "dispatch"},
 }
-imports = ("workers.alive", "workers.dispatch", "workers.media", "workers.upload", "workers.publish", "workers.followup")
+imports = (
+    "workers.alive",
+    "workers.dispatch",
+    "workers.media",
+    "workers.upload",
+    "workers.publish",
+    "workers.followup",
+)
 
 # A dead broker must cost seconds, not a hang: without a socket timeout a publish on a silently dead
 # connection waits for ever.

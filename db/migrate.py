@@ -39,18 +39,14 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """The schema version of the database; None: it is empty."""
-    engine = create_engine(
-        normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
-    )
+    engine = create_engine(normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     with engine.connect() as conn:
         return MigrationContext.configure(conn).get_current_revision()
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings the schema to ``revision``; safe to run from many machines at once."""
-    engine = create_engine(
-        normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
-    )
+    engine = create_engine(normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     with engine.connect() as guard:
         guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
         guard.commit()

@@ -22,6 +22,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Sequence,
+    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -76,6 +77,14 @@ class Base(DeclarativeBase):
     }
 
 
+def table_of(model: type[Base]) -> Table:
+    """The Core table of a model, for statements that need no objects."""
+    found = model.__table__
+    if not isinstance(found, Table):
+        raise TypeError(f"{model.__name__} is not mapped to a table")
+    return found
+
+
 IDS = Sequence("post_ids", metadata=Base.metadata)
 """Posts and scheduled posts share one sequence, so that a number means one thing wherever a person types it."""
 
@@ -113,7 +122,13 @@ class Account(Base):
 
     __table_args__ = (
         CheckConstraint("state IN ('active', 'needs_reconnect')", name="state"),
-        Index("uq_accounts_platform_name", "platform", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        Index(
+            "uq_accounts_platform_name",
+            "platform",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
 
@@ -211,28 +226,64 @@ class ScheduledPost(Base):
         CheckConstraint("(lease_expires_at IS NULL) = (leased_by IS NULL)", name="lease_owner"),
         CheckConstraint("(status = 'held') = (held_for IS NOT NULL)", name="held"),
         CheckConstraint(f"held_for IS NULL OR {one_of('held_for', HeldFor)}", name="held_for"),
-        CheckConstraint("status <> 'published' OR (published_at IS NOT NULL AND evidence IS NOT NULL)", name="published"),
+        CheckConstraint(
+            "status <> 'published' OR (published_at IS NOT NULL AND evidence IS NOT NULL)", name="published"
+        ),
         CheckConstraint("remote_id IS NULL OR status = 'published'", name="remote_id"),
         CheckConstraint("evidence IS NULL OR evidence IN ('api', 'reconciled', 'person')", name="evidence"),
         CheckConstraint("window_ends_at >= due_at", name="window"),
         UniqueConstraint("post_id", "account_id"),
-        Index("uq_scheduled_posts_remote", "account_id", "remote_id", unique=True,
-              postgresql_where=text("remote_id IS NOT NULL")),
+        Index(
+            "uq_scheduled_posts_remote",
+            "account_id",
+            "remote_id",
+            unique=True,
+            postgresql_where=text("remote_id IS NOT NULL"),
+        ),
         # What dispatch claims, per platform in order of time: a claim costs the same whatever waits behind it,
         # and a platform that is slow cannot stand in front of another.
-        Index("ix_scheduled_posts_dispatch", "platform", "available_at", "id", postgresql_where=text(
-            "media_ready AND NOT paused AND"
-            " ((status = 'scheduled' AND NOT needs_prepare) OR status IN ('ready', 'retrying'))")),
-        Index("ix_scheduled_posts_prepare", "platform", "available_at", "id", postgresql_where=text(
-            "media_ready AND NOT paused AND status = 'scheduled' AND needs_prepare")),
-        Index("ix_scheduled_posts_follow", "available_at", "id",
-              postgresql_where=text("status IN ('processing', 'unknown')")),
-        Index("ix_scheduled_posts_lease", "lease_expires_at", postgresql_where=text("lease_expires_at IS NOT NULL")),
-        Index("ix_scheduled_posts_window", "window_ends_at", "id", postgresql_where=text(
-            "status IN ('scheduled', 'preparing', 'ready', 'queued', 'retrying')"
-            " OR (status = 'held' AND held_for <> 'outcome_unknown')")),
-        Index("ix_scheduled_posts_unready", "id", postgresql_where=text(
-            "NOT media_ready AND status = 'scheduled'")),
+        Index(
+            "ix_scheduled_posts_dispatch",
+            "platform",
+            "available_at",
+            "id",
+            postgresql_where=text(
+                "media_ready AND NOT paused AND"
+                " ((status = 'scheduled' AND NOT needs_prepare) OR status IN ('ready', 'retrying'))"
+            ),
+        ),
+        Index(
+            "ix_scheduled_posts_prepare",
+            "platform",
+            "available_at",
+            "id",
+            postgresql_where=text("media_ready AND NOT paused AND status = 'scheduled' AND needs_prepare"),
+        ),
+        Index(
+            "ix_scheduled_posts_follow",
+            "available_at",
+            "id",
+            postgresql_where=text("status IN ('processing', 'unknown')"),
+        ),
+        Index(
+            "ix_scheduled_posts_lease",
+            "lease_expires_at",
+            postgresql_where=text("lease_expires_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_scheduled_posts_window",
+            "window_ends_at",
+            "id",
+            postgresql_where=text(
+                "status IN ('scheduled', 'preparing', 'ready', 'queued', 'retrying')"
+                " OR (status = 'held' AND held_for <> 'outcome_unknown')"
+            ),
+        ),
+        Index(
+            "ix_scheduled_posts_unready",
+            "id",
+            postgresql_where=text("NOT media_ready AND status = 'scheduled'"),
+        ),
         Index("ix_scheduled_posts_account", "account_id", "due_at"),
         {"postgresql_with": CHURN},
     )
@@ -267,7 +318,9 @@ class PublishAttempt(Base):
 
     __table_args__ = (
         CheckConstraint("settled IS NULL OR settled IN ('found', 'absent', 'person')", name="settled"),
-        CheckConstraint("outcome IS NULL OR outcome IN ('accepted', 'rejected', 'not_sent', 'unknown')", name="outcome"),
+        CheckConstraint(
+            "outcome IS NULL OR outcome IN ('accepted', 'rejected', 'not_sent', 'unknown')", name="outcome"
+        ),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished"),
         Index("ix_publish_attempts_scheduled_post", "scheduled_post_id", "started_at"),
         Index("ix_publish_attempts_account", "account_id", "started_at"),
@@ -316,7 +369,12 @@ class DeadLetter(Base):
         CheckConstraint(one_of("status", DEAD), name="status"),
         CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name="resolved"),
         # At most one open dead letter for a scheduled post.
-        Index("uq_dead_letters_open", "scheduled_post_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index(
+            "uq_dead_letters_open",
+            "scheduled_post_id",
+            unique=True,
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
     )
 
 
@@ -350,8 +408,10 @@ class MediaAsset(Base):
 
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'stored', 'failed')", name="state"),
-        CheckConstraint("state <> 'stored' OR (sha256 IS NOT NULL AND storage_key IS NOT NULL AND probe IS NOT NULL)",
-                        name="stored"),
+        CheckConstraint(
+            "state <> 'stored' OR (sha256 IS NOT NULL AND storage_key IS NOT NULL AND probe IS NOT NULL)",
+            name="stored",
+        ),
         Index("uq_media_assets_sha256", "sha256", unique=True, postgresql_where=text("source_url IS NULL")),
         Index("ix_media_assets_pending", "available_at", "id", postgresql_where=text("state = 'pending'")),
     )
@@ -393,9 +453,16 @@ class Rendition(Base):
     __table_args__ = (
         UniqueConstraint("asset_id", "recipe_hash"),
         CheckConstraint("state IN ('pending', 'rendered', 'ready', 'failed')", name="state"),
-        CheckConstraint("state <> 'ready' OR (sha256 IS NOT NULL AND storage_key IS NOT NULL AND size IS NOT NULL)",
-                        name="ready"),
-        Index("ix_renditions_work", "available_at", "id", postgresql_where=text("state IN ('pending', 'rendered')")),
+        CheckConstraint(
+            "state <> 'ready' OR (sha256 IS NOT NULL AND storage_key IS NOT NULL AND size IS NOT NULL)",
+            name="ready",
+        ),
+        Index(
+            "ix_renditions_work",
+            "available_at",
+            "id",
+            postgresql_where=text("state IN ('pending', 'rendered')"),
+        ),
     )
 
 
@@ -405,7 +472,8 @@ class ScheduledPostMedia(Base):
     __tablename__ = "scheduled_post_media"
 
     scheduled_post_id: Mapped[int] = mapped_column(
-        ForeignKey("scheduled_posts.id", ondelete="CASCADE"), primary_key=True)
+        ForeignKey("scheduled_posts.id", ondelete="CASCADE"), primary_key=True
+    )
     position: Mapped[int] = mapped_column(Integer, primary_key=True)
     asset_id: Mapped[int] = mapped_column(ForeignKey("media_assets.id"))
     rendition_id: Mapped[int | None] = mapped_column(ForeignKey("renditions.id"))

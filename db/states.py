@@ -56,8 +56,20 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.PREPARING: frozenset({S.READY, S.SCHEDULED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED}),
     S.READY: frozenset({S.QUEUED, S.SCHEDULED, S.MISSED, S.CANCELED, S.HELD, S.FAILED, S.PUBLISHED}),
     # processing from queued or retrying: the same, where the late answer is "accepted, still working".
-    S.QUEUED: frozenset({S.PUBLISHING, S.SCHEDULED, S.READY, S.RETRYING, S.MISSED, S.CANCELED, S.HELD, S.FAILED, S.PUBLISHED,
-                         S.PROCESSING}),
+    S.QUEUED: frozenset(
+        {
+            S.PUBLISHING,
+            S.SCHEDULED,
+            S.READY,
+            S.RETRYING,
+            S.MISSED,
+            S.CANCELED,
+            S.HELD,
+            S.FAILED,
+            S.PUBLISHED,
+            S.PROCESSING,
+        }
+    ),
     # publishing and processing may become missed or canceled only by way of an outcome "not published".
     S.PUBLISHING: frozenset({S.PUBLISHED, S.PROCESSING, S.RETRYING, S.FAILED, S.UNKNOWN, S.CANCELED, S.MISSED, S.HELD}),
     S.PROCESSING: frozenset({S.PUBLISHING, S.PUBLISHED, S.FAILED, S.UNKNOWN, S.RETRYING, S.CANCELED, S.MISSED, S.HELD}),

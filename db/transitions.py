@@ -14,13 +14,13 @@ from sqlalchemy import Connection, func, insert, literal, select, text, type_coe
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
-from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition
+from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition, table_of
 from db.states import DEAD, LEASED, TERMINAL, TRANSITIONS, Status
 
-posts = ScheduledPost.__table__
-history = Transition.__table__
-letters = DeadLetter.__table__
-attempts = PublishAttempt.__table__
+posts = table_of(ScheduledPost)
+history = table_of(Transition)
+letters = table_of(DeadLetter)
+attempts = table_of(PublishAttempt)
 
 
 class ForbiddenTransition(Exception):
@@ -96,8 +96,12 @@ def move(
         .from_select(
             ["scheduled_post_id", "generation", "from_status", "to_status", "by", "why"],
             select(
-                moved.c.id, moved.c.generation, moved.c.from_status,
-                literal(target.value), literal(by), literal(storable(why)[:500]),
+                moved.c.id,
+                moved.c.generation,
+                moved.c.from_status,
+                literal(target.value),
+                literal(by),
+                literal(storable(why)[:500]),
             ),
         )
         .cte("logged")
@@ -133,7 +137,12 @@ def close_letter(conn: Connection, scheduled_post_id: int, *, resolution: str, b
 
 
 def save_checkpoint(
-    conn: Connection, scheduled_post_id: int, *, generation: int, values: dict[str, Any], lease_s: float | None = None
+    conn: Connection,
+    scheduled_post_id: int,
+    *,
+    generation: int,
+    values: dict[str, Any],
+    lease_s: float | None = None,
 ) -> bool:
     """Merges ``values`` into the checkpoint under the guard, without a new generation; False: stale.
 
@@ -147,9 +156,7 @@ def save_checkpoint(
         changes["lease_expires_at"] = seconds_from_now(lease_s)
     return (
         conn.execute(
-            update(posts)
-            .where(posts.c.id == scheduled_post_id, posts.c.generation == generation)
-            .values(changes)
+            update(posts).where(posts.c.id == scheduled_post_id, posts.c.generation == generation).values(changes)
         ).rowcount
         > 0
     )
@@ -161,7 +168,14 @@ def database_now(conn: Connection) -> Any:
 
 
 def revise(
-    conn: Connection, scheduled_post_id: int, *, generation: int, status: Status, by: str, why: str, **values: Any
+    conn: Connection,
+    scheduled_post_id: int,
+    *,
+    generation: int,
+    status: Status,
+    by: str,
+    why: str,
+    **values: Any,
 ) -> int | None:
     """Changes what a row says without changing its status (an edit, a new time), with a new generation.
 
@@ -181,8 +195,12 @@ def revise(
         return None
     conn.execute(
         insert(history).values(
-            scheduled_post_id=scheduled_post_id, generation=row.generation, from_status=status.value,
-            to_status=status.value, by=by, why=why[:500],
+            scheduled_post_id=scheduled_post_id,
+            generation=row.generation,
+            from_status=status.value,
+            to_status=status.value,
+            by=by,
+            why=why[:500],
         )
     )
     return int(row.generation)
@@ -191,7 +209,9 @@ def revise(
 def doubtful_attempts(conn: Connection, scheduled_post_id: int) -> int:
     """How many attempts may have published, without anybody having settled it."""
     return conn.execute(
-        select(func.count()).select_from(attempts).where(
+        select(func.count())
+        .select_from(attempts)
+        .where(
             attempts.c.scheduled_post_id == scheduled_post_id,
             attempts.c.settled.is_(None),
             func.coalesce(attempts.c.outcome, "unknown") == "unknown",

@@ -37,7 +37,7 @@ _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".intranet", ".corp", ".home")
 
 
-class Unresolved(Exception):  # noqa: N818 - says what happened, as the errors of this package do
+class Unresolved(Exception):
     """A name has no address. ``temporary``: asking again may help."""
 
     def __init__(self, host: str, *, temporary: bool) -> None:

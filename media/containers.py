@@ -21,7 +21,7 @@ Buffer = bytes | mmap
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class Damaged(Exception):  # noqa: N818 - says what the file is, as MediaRefused says what happened
+class Damaged(Exception):
     """The structure breaks off or contradicts itself; ``code`` is that of ``MediaRefused``."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -13,7 +13,7 @@ class MediaError(Exception):
     """The root of what this package raises."""
 
 
-class MediaRefused(MediaError):  # noqa: N818 - the name says what happened; others rely on it
+class MediaRefused(MediaError):
     """The file cannot be used, and trying again will not help.
 
     :param code: stable, for machines: ``missing``, ``empty``, ``unreadable``, ``not_media``, ``truncated``,
@@ -27,9 +27,9 @@ class MediaRefused(MediaError):  # noqa: N818 - the name says what happened; oth
         self.file = file
 
 
-class StoreUnavailable(MediaError):  # noqa: N818 - as above
+class StoreUnavailable(MediaError):
     """The object store could not be reached or refused; may be tried again."""
 
 
-class RemoteUnavailable(MediaError):  # noqa: N818 - as above
+class RemoteUnavailable(MediaError):
     """A remote file could not be fetched now (time-out, broken connection, 429, 5xx); may be tried again."""

@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from db import failpoints
 from platforms.deadline import Flight
 
 Address = tuple[int, int, int, str, Any]
@@ -30,8 +31,9 @@ Address = tuple[int, int, int, str, Any]
 class Journey:
     """What the connections of one thread need to know about the request that is under way."""
 
-    def __init__(self, flight: Flight, before_first_byte: Callable[[], None]) -> None:
+    def __init__(self, flight: Flight, before_first_byte: Callable[[], None], effect: str = "") -> None:
         self.flight = flight
+        self.effect = effect
         self._before_first_byte = before_first_byte
 
     def departs(self, sock: socket.socket) -> None:
@@ -39,6 +41,8 @@ class Journey:
         if self.flight.sent:
             return
         self.flight.attach(sock)
+        if failpoints.ARMED is not None:
+            failpoints.hit(f"http.{self.effect}.connected", handle=sock)
         # May raise, and then nothing has left this machine.
         self._before_first_byte()
         self.flight.sent = True
@@ -138,6 +142,8 @@ class _Observed:
                 cast("HTTPConnection", self).connect()
             journey.departs(self.sock)
         super().send(data)  # type: ignore[misc]  # http.client's own, by the MRO
+        if failpoints.ARMED is not None and journey is not None:
+            failpoints.hit(f"http.{journey.effect}.piece_sent", handle=self.sock)
 
 
 class _Http(_Observed, HTTPConnection):

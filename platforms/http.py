@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import requests
 import urllib3.exceptions as urllib3_errors
 
+from db import failpoints
 from platforms.base import Effect, Json, Reply
 from platforms.connections import CURRENT, Adapter, Journey
 from platforms.deadline import WATCHDOG, Flight
@@ -215,12 +216,16 @@ class Client:
         publishes = effect is Effect.PUBLISHES
         # A stale keep-alive cannot be told from a lost answer: what publishes gets a connection of its own.
         adapter = Adapter(self._ca_bundle) if publishes else self._pool
-        CURRENT.journey = Journey(flight, self._departure if publishes else lambda: None)
+        CURRENT.journey = Journey(flight, self._departure if publishes else lambda: None, effect.value)
         WATCHDOG.watch(flight)
         try:
             with _told_apart(flight):
+                if failpoints.ARMED is not None:
+                    failpoints.hit(f"http.{effect.value}.before_connect")
                 timeout = flight.remaining()
                 answer = adapter.send(prepared, stream=True, timeout=timeout, proxies={})
+                if failpoints.ARMED is not None:
+                    failpoints.hit(f"http.{effect.value}.head_read")
                 try:
                     body = self._read(answer)
                 finally:

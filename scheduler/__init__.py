@@ -1,8 +1,8 @@
 """What a script imports::
 
-    from scheduler import schedule
+from scheduler import schedule
 
-    schedule("Hello", to=["x:acme"], at="2026-12-24T18:00", tz="Europe/Berlin")
+schedule("Hello", to=["x:acme"], at="2026-12-24T18:00", tz="Europe/Berlin")
 """
 
 from __future__ import annotations

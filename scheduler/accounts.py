@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db.crypto import Cipher
-from db.models import Account, ScheduledPost, Switch
+from db.models import Account, ScheduledPost, Switch, table_of
 from db.transitions import close_letter
 from platforms import registry
 from platforms.base import AccountRef, Call, Identity
@@ -25,9 +25,9 @@ from scheduler.logging import logger
 from scheduler.settings import Settings
 
 log = logger(__name__)
-accounts = Account.__table__
-posts = ScheduledPost.__table__
-switches = Switch.__table__
+accounts = table_of(Account)
+posts = table_of(ScheduledPost)
+switches = table_of(Switch)
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
@@ -87,13 +87,24 @@ def find(conn: Connection, target: str) -> Row[Any]:
 def reference(row: Row[Any]) -> AccountRef:
     """The account as platform modules may see it."""
     return AccountRef(
-        platform=row.platform, name=row.name, handle=row.handle, remote_id=row.remote_id, facts=dict(row.facts)
+        platform=row.platform,
+        name=row.name,
+        handle=row.handle,
+        remote_id=row.remote_id,
+        facts=dict(row.facts),
     )
 
 
 def add(
-    conn: Connection, settings: Settings, platform: str, name: str, credentials: Mapping[str, Any], *,
-    handle: str = "", remote_id: str = "", facts: Mapping[str, Any] | None = None,
+    conn: Connection,
+    settings: Settings,
+    platform: str,
+    name: str,
+    credentials: Mapping[str, Any],
+    *,
+    handle: str = "",
+    remote_id: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> AccountView:
     """Stores an account, or new credentials for one that is there (and takes it out of needs_reconnect).
 
@@ -131,13 +142,20 @@ def add(
         values["facts"] = dict(facts)
     try:
         with conn.begin_nested():
-            row = conn.execute(insert(accounts).values(platform=platform, name=name, **values).returning(accounts)).one()
+            row = conn.execute(
+                insert(accounts).values(platform=platform, name=name, **values).returning(accounts)
+            ).one()
     except IntegrityError:
         row = conn.execute(
             update(accounts)
             .where(accounts.c.platform == platform, accounts.c.name == name, accounts.c.deleted_at.is_(None))
-            .values(token_version=accounts.c.token_version + 1, refresh_leased_by=None,
-                    refresh_lease_expires_at=None, refresh_after=None, **values)
+            .values(
+                token_version=accounts.c.token_version + 1,
+                refresh_leased_by=None,
+                refresh_lease_expires_at=None,
+                refresh_after=None,
+                **values,
+            )
             .returning(accounts)
         ).one()
         release_held(conn, row.id, by="reconnected")
@@ -184,9 +202,14 @@ def identify(settings: Settings, row: Row[Any]) -> Any:
 def keep_identity(conn: Connection, account_id: int, identity: Identity) -> None:
     """Stores what ``identify`` found."""
     conn.execute(
-        update(accounts).where(accounts.c.id == account_id).values(
-            handle=identity.handle, remote_id=identity.remote_id, facts=dict(identity.facts),
-            scopes=list(identity.scopes), checked_at=func.clock_timestamp(),
+        update(accounts)
+        .where(accounts.c.id == account_id)
+        .values(
+            handle=identity.handle,
+            remote_id=identity.remote_id,
+            facts=dict(identity.facts),
+            scopes=list(identity.scopes),
+            checked_at=func.clock_timestamp(),
         )
     )
 
@@ -208,15 +231,16 @@ def remove(conn: Connection, target: str, *, by: str) -> int:
     """
     row = find(conn, target)
     conn.execute(
-        update(accounts).where(accounts.c.id == row.id)
+        update(accounts)
+        .where(accounts.c.id == row.id)
         .values(deleted_at=func.clock_timestamp(), credentials=b"", token_version=accounts.c.token_version + 1)
     )
     from scheduler.changes import cancel_row
 
     waiting = conn.execute(
-        select(posts.c.id, posts.c.status, posts.c.generation).where(
-            posts.c.account_id == row.id, posts.c.finalized_at.is_(None)
-        ).with_for_update()
+        select(posts.c.id, posts.c.status, posts.c.generation)
+        .where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None))
+        .with_for_update()
     ).all()
     done = [cancel_row(conn, one, by=by, why="its account was deleted") for one in waiting]
     log.info("account.removed", account=target, canceled=len(done))
@@ -235,15 +259,19 @@ def pause(conn: Connection, target: str | None, *, by: str, why: str = "") -> in
             {"by": by, "why": why},
         )
         log.warning("paused.all", by=by, why=why)
-        return conn.execute(select(func.count()).where(posts.c.status.in_(["scheduled", "ready", "retrying"]))).scalar_one()
+        return conn.execute(
+            select(func.count()).where(posts.c.status.in_(["scheduled", "ready", "retrying"]))
+        ).scalar_one()
     row = find(conn, target)
     # The account first, then its posts: the order in which publishing locks them, too.
     conn.execute(
-        update(accounts).where(accounts.c.id == row.id)
+        update(accounts)
+        .where(accounts.c.id == row.id)
         .values(paused_at=func.coalesce(accounts.c.paused_at, func.clock_timestamp()))
     )
     stopped = conn.execute(
-        update(posts).where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None), ~posts.c.paused)
+        update(posts)
+        .where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None), ~posts.c.paused)
         .values(paused=True)
     ).rowcount
     log.warning("paused.account", account=target, by=by, why=why, posts=stopped)
@@ -258,7 +286,9 @@ def resume(conn: Connection, target: str | None, *, by: str) -> int:
         return released
     row = find(conn, target)
     conn.execute(update(accounts).where(accounts.c.id == row.id).values(paused_at=None))
-    freed = conn.execute(update(posts).where(posts.c.account_id == row.id, posts.c.paused).values(paused=False)).rowcount
+    freed = conn.execute(
+        update(posts).where(posts.c.account_id == row.id, posts.c.paused).values(paused=False)
+    ).rowcount
     log.warning("resumed.account", account=target, by=by, posts=freed)
     return freed
 
@@ -269,7 +299,10 @@ def everything_paused(conn: Connection) -> bool:
 
 
 def rotate_keys(conn: Connection, settings: Settings) -> int:
-    """Encrypts all credentials under the first key; how many. :raises db.crypto.SecretKeyError: one cannot be opened."""
+    """Encrypts all credentials under the first key; how many.
+
+    :raises db.crypto.SecretKeyError: one cannot be opened.
+    """
     cipher = Cipher(settings.secret())
     rows = conn.execute(
         select(accounts.c.id, accounts.c.credentials).where(accounts.c.deleted_at.is_(None)).with_for_update()
@@ -305,6 +338,20 @@ def _view(row: Row[Any]) -> AccountView:
 
 
 __all__ = [
-    "AccountView", "NotConfigured", "add", "everything_paused", "find", "identify", "keep_identity", "listing",
-    "parse_credentials", "pause", "reference", "release_held", "remove", "resume", "rotate_keys", "split",
+    "AccountView",
+    "NotConfigured",
+    "add",
+    "everything_paused",
+    "find",
+    "identify",
+    "keep_identity",
+    "listing",
+    "parse_credentials",
+    "pause",
+    "reference",
+    "release_held",
+    "remove",
+    "resume",
+    "rotate_keys",
+    "split",
 ]

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text as sql
+from sqlalchemy import Connection
+from sqlalchemy import text as sql
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from db import migrate
@@ -133,16 +134,35 @@ def schedule(
 
     with _connection(session, settings) as conn:
         made = _insert(
-            conn, settings, text, targets, due, arrived, asset_ids, chosen, post, checked,
-            idempotency_key, print_,
+            conn,
+            settings,
+            text,
+            targets,
+            due,
+            arrived,
+            asset_ids,
+            chosen,
+            post,
+            checked,
+            idempotency_key,
+            print_,
         )
     if session is None:
-        log.info("post.scheduled", post_id=made.id, correlation_id=made.correlation_id, to=[f"{p}:{n}" for p, n in targets])
+        log.info(
+            "post.scheduled",
+            post_id=made.id,
+            correlation_id=made.correlation_id,
+            to=[f"{p}:{n}" for p, n in targets],
+        )
     return made
 
 
 def fingerprint(
-    text: str, to: str | Sequence[str], at: datetime | str, due: datetime | None, arrived: Sequence[Arrived],
+    text: str,
+    to: str | Sequence[str],
+    at: datetime | str,
+    due: datetime | None,
+    arrived: Sequence[Arrived],
     options: Mapping[str, Any],
 ) -> str:
     """What an idempotency key stands for: the same arguments give the same fingerprint."""
@@ -164,7 +184,9 @@ def _targets(text: str, to: str | Sequence[str]) -> list[tuple[str, str]]:
     if not isinstance(text, str):
         raise Refused(f"text must be a str, not {type(text).__name__}")
     if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidPost([Violation("bad_text", "the text has characters that cannot be stored (NUL, lone surrogates)")])
+        raise InvalidPost(
+            [Violation("bad_text", "the text has characters that cannot be stored (NUL, lone surrogates)")]
+        )
     named = [to] if isinstance(to, str) else list(to)
     if not named:
         raise Refused("to is empty: name at least one account, such as x:acme")
@@ -206,14 +228,26 @@ def _known(conn: Connection, key: str | None, print_: str) -> Post | None:
 
 
 def _insert(
-    conn: Connection, settings: Settings, text: str, targets: Sequence[tuple[str, str]], due: datetime | None,
-    arrived: Sequence[Arrived], asset_ids: Sequence[int], options: Mapping[str, Any], post: PostOptions,
-    checked: Sequence[Target], key: str | None, print_: str,
+    conn: Connection,
+    settings: Settings,
+    text: str,
+    targets: Sequence[tuple[str, str]],
+    due: datetime | None,
+    arrived: Sequence[Arrived],
+    asset_ids: Sequence[int],
+    options: Mapping[str, Any],
+    post: PostOptions,
+    checked: Sequence[Target],
+    key: str | None,
+    print_: str,
 ) -> Post:
     if key is not None:
         # Of two callers with one key, one inserts; the other waits here and then finds the row.
         won = conn.execute(
-            sql("INSERT INTO idempotency_keys (key, fingerprint) VALUES (:key, :print) ON CONFLICT DO NOTHING RETURNING key"),
+            sql(
+                "INSERT INTO idempotency_keys (key, fingerprint) VALUES (:key, :print)"
+                " ON CONFLICT DO NOTHING RETURNING key"
+            ),
             {"key": key, "print": print_},
         ).one_or_none()
         if won is None:
@@ -243,9 +277,17 @@ def _insert(
                   FROM t RETURNING id
             """),
             {
-                "due": due, "post": post_id, "version": version_id, "account": account.id, "platform": platform,
-                "lead": lead, "window": window, "ready": not arrived, "needs": needs,
-                "paused": account.paused_at is not None, "api_url": settings.api_url(platform),
+                "due": due,
+                "post": post_id,
+                "version": version_id,
+                "account": account.id,
+                "platform": platform,
+                "lead": lead,
+                "window": window,
+                "ready": not arrived,
+                "needs": needs,
+                "paused": account.paused_at is not None,
+                "api_url": settings.api_url(platform),
             },
         ).scalar_one()
         if arrived:
@@ -254,8 +296,13 @@ def _insert(
 
 
 def insert_version(
-    conn: Connection, post_id: int, number: int, text: str, arrived: Sequence[Arrived],
-    asset_ids: Sequence[int], options: Mapping[str, Any],
+    conn: Connection,
+    post_id: int,
+    number: int,
+    text: str,
+    arrived: Sequence[Arrived],
+    asset_ids: Sequence[int],
+    options: Mapping[str, Any],
 ) -> int:
     """Stores immutable content; its id."""
     media = [
@@ -270,8 +317,12 @@ def insert_version(
                 VALUES (:post, :number, :text, CAST(:media AS jsonb), CAST(:options AS jsonb), :sha256) RETURNING id
             """),
             {
-                "post": post_id, "number": number, "text": text, "media": json.dumps(media),
-                "options": json.dumps(options), "sha256": hashlib.sha256(content.encode()).hexdigest(),
+                "post": post_id,
+                "number": number,
+                "text": text,
+                "media": json.dumps(media),
+                "options": json.dumps(options),
+                "sha256": hashlib.sha256(content.encode()).hexdigest(),
             },
         ).scalar_one()
     )
@@ -293,7 +344,13 @@ def attach_media(
                 INSERT INTO scheduled_post_media (scheduled_post_id, position, asset_id, rendition_id, alt)
                 VALUES (:id, :place, :asset, :rendition, :alt)
             """),
-            {"id": scheduled_id, "place": place, "asset": asset_id, "rendition": rendition_id, "alt": one.alt},
+            {
+                "id": scheduled_id,
+                "place": place,
+                "asset": asset_id,
+                "rendition": rendition_id,
+                "alt": one.alt,
+            },
         )
     if all(state == "ready" for state in states):
         conn.execute(sql("UPDATE scheduled_posts SET media_ready = true WHERE id = :id"), {"id": scheduled_id})

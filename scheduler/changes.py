@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, func, select, text as sql, update
+from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import text as sql
 
-from db.models import Account, PostVersion, ScheduledPost as Table
+from db.models import Account, PostVersion, table_of
+from db.models import ScheduledPost as Table
 from db.states import CANCELABLE, Status
 from db.transitions import database_now, doubtful_attempts, move, revise, seconds_from_now
 from platforms.base import Violation
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = logger(__name__)
-table = Table.__table__
+table = table_of(Table)
 
 CHANGEABLE = (Status.SCHEDULED, Status.PREPARING, Status.READY, Status.QUEUED, Status.RETRYING)
 PERSON = "person"
@@ -50,7 +52,13 @@ class Change:
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {"id": self.id, "account": self.account, "done": self.done, "status": self.status, "message": self.message}
+        return {
+            "id": self.id,
+            "account": self.account,
+            "done": self.done,
+            "status": self.status,
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,15 @@ def rows_of(conn: Connection, number: int) -> Sequence[Row[Any]]:
     """The scheduled posts that a number names, locked. :raises NotFound: none."""
     # Not joined: FOR UPDATE shall lock the scheduled posts alone, in one order.
     found = conn.execute(
-        select(table, (select(Account.platform + ":" + Account.name).where(Account.id == table.c.account_id)
-                       .scalar_subquery()).label("account"))
+        select(
+            table,
+            (
+                select(Account.platform + ":" + Account.name).where(Account.id == table.c.account_id).scalar_subquery()
+            ).label("account"),
+        )
         .where((table.c.post_id == number) | (table.c.id == number))
-        .order_by(table.c.id).with_for_update()
+        .order_by(table.c.id)
+        .with_for_update()
     ).all()
     if not found:
         raise NotFound(f"There is no post {number}; see: schedulerx posts list")
@@ -92,26 +105,49 @@ def cancel(post: Post | int, *, by: str = PERSON, session: Session | Connection 
         return Changes(posts.load(conn, number), tuple(done))
 
 
-def cancel_row(conn: Connection, row: Row[Any], *, by: str, why: str) -> Change:
+def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
     """Cancels one (locked) row."""
     status = Status(row.status)
     account = getattr(row, "account", "")
     if status in CANCELABLE and getattr(row, "held_for", None) != "outcome_unknown":
-        move(conn, row.id, generation=row.generation, source=status, target=Status.CANCELED, by=by, why=why,
-             resolution="canceled")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.CANCELED,
+            by=by,
+            why=why,
+            resolution="canceled",
+        )
         return Change(row.id, account, True, "canceled", "canceled")
     if status in {Status.PUBLISHING, Status.PROCESSING, Status.UNKNOWN}:
         conn.execute(update(table).where(table.c.id == row.id).values(cancel_requested=True))
-        return Change(row.id, account, False, status.value,
-                      "it is being published; if the platform did not take it, it will not be sent again")
+        return Change(
+            row.id,
+            account,
+            False,
+            status.value,
+            "it is being published; if the platform did not take it, it will not be sent again",
+        )
     if status is Status.HELD:
-        return Change(row.id, account, False, "held", "whether it is public is not known; look at the profile, then"
-                      " use dead-letters mark-published or dead-letters discard")
+        return Change(
+            row.id,
+            account,
+            False,
+            "held",
+            "whether it is public is not known; look at the profile, then"
+            " use dead-letters mark-published or dead-letters discard",
+        )
     return Change(row.id, account, status is Status.CANCELED, status.value, f"it is already {status.value}")
 
 
 def reschedule(
-    post: Post | int, at: datetime | str, *, tz: str | tzinfo | None = None, by: str = PERSON,
+    post: Post | int,
+    at: datetime | str,
+    *,
+    tz: str | tzinfo | None = None,
+    by: str = PERSON,
     session: Session | Connection | None = None,
 ) -> Changes:
     """Gives a post another time. Refused row by row where it is under way, over, or its outcome is unknown.
@@ -176,12 +212,26 @@ def _back_to_scheduled(conn: Connection, row: Row[Any], *, by: str, why: str, **
     if status is Status.SCHEDULED:
         revise(conn, row.id, generation=row.generation, status=status, by=by, why=why, **values)
     else:
-        move(conn, row.id, generation=row.generation, source=status, target=Status.SCHEDULED, by=by, why=why, **values)
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.SCHEDULED,
+            by=by,
+            why=why,
+            **values,
+        )
 
 
 def edit(
-    post: Post | int, *, text: str | None = None, media: Sequence[Any] | None = None,
-    options: Mapping[str, Any] | None = None, by: str = PERSON, session: Session | Connection | None = None,
+    post: Post | int,
+    *,
+    text: str | None = None,
+    media: Sequence[Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    by: str = PERSON,
+    session: Session | Connection | None = None,
 ) -> Changes:
     """Gives a post new content (what is None stays). It never goes out with its old content after this
     returned ``done`` for it; siblings that already went keep theirs, and the caller is told which.
@@ -209,12 +259,19 @@ def edit(
         open_rows = [row for row in rows if not reasons[row.id]]
         checked = _check_again(conn, open_rows, new_text, arrived, new_options, settings)
         if open_rows:
-            version = insert_version(conn, rows[0].post_id, content.number + 1, new_text, arrived, fresh_ids, new_options)
+            version = insert_version(
+                conn, rows[0].post_id, content.number + 1, new_text, arrived, fresh_ids, new_options
+            )
             for row in open_rows:
                 _repoint(conn, row, version, arrived, fresh_ids, checked[row.id], by)
         done = [
-            Change(row.id, row.account, not reasons[row.id], row.status if reasons[row.id] else "scheduled",
-                   reasons[row.id] or "edited")
+            Change(
+                row.id,
+                row.account,
+                not reasons[row.id],
+                row.status if reasons[row.id] else "scheduled",
+                reasons[row.id] or "edited",
+            )
             for row in rows
         ]
         return Changes(posts.load(conn, number), tuple(done))
@@ -223,7 +280,9 @@ def edit(
 def _content(conn: Connection, post_id: int) -> Row[Any]:
     return conn.execute(
         select(PostVersion.number, PostVersion.text, PostVersion.media, PostVersion.options)
-        .where(PostVersion.post_id == post_id).order_by(PostVersion.number.desc()).limit(1)
+        .where(PostVersion.post_id == post_id)
+        .order_by(PostVersion.number.desc())
+        .limit(1)
     ).one()
 
 
@@ -235,19 +294,30 @@ def _arrived_before(conn: Connection, media: Sequence[Mapping[str, Any]]) -> tup
     ids = []
     for one in media:
         asset = conn.execute(
-            sql("SELECT id, probe, source_url, mime, size FROM media_assets WHERE id = :id"), {"id": one["asset_id"]}
+            sql("SELECT id, probe, source_url, mime, size FROM media_assets WHERE id = :id"),
+            {"id": one["asset_id"]},
         ).one()
         found = Probe.from_json(asset.probe) if asset.probe else None
         arrived.append(
-            Arrived(name=one["name"], alt=one["alt"], probe=found, url=asset.source_url,
-                    remote_mime=asset.mime or "", remote_size=asset.size or 0)
+            Arrived(
+                name=one["name"],
+                alt=one["alt"],
+                probe=found,
+                url=asset.source_url,
+                remote_mime=asset.mime or "",
+                remote_size=asset.size or 0,
+            )
         )
         ids.append(asset.id)
     return arrived, ids
 
 
 def _check_again(
-    conn: Connection, rows: Sequence[Row[Any]], text: str, arrived: Sequence[Arrived], options: Mapping[str, Any],
+    conn: Connection,
+    rows: Sequence[Row[Any]],
+    text: str,
+    arrived: Sequence[Arrived],
+    options: Mapping[str, Any],
     settings: Settings,
 ) -> dict[int, Target]:
     post, wrong = post_options(options)
@@ -262,15 +332,30 @@ def _check_again(
 
 
 def _repoint(
-    conn: Connection, row: Row[Any], version: int, arrived: Sequence[Arrived], asset_ids: Sequence[int],
-    target: Target, by: str,
+    conn: Connection,
+    row: Row[Any],
+    version: int,
+    arrived: Sequence[Arrived],
+    asset_ids: Sequence[int],
+    target: Target,
+    by: str,
 ) -> None:
     needs = target.module.needs_prepare(target.draft)
     lead = timedelta(seconds=target.module.capabilities.prepare_lead_s if needs else 0)
     _back_to_scheduled(
-        conn, row, by=by, why="edited", version_id=version, needs_prepare=needs, media_ready=not arrived,
-        available_at=row.due_at - lead, checkpoint={}, checkpoint_expires_at=None, claims=0,
-        error_code=None, error_message=None,
+        conn,
+        row,
+        by=by,
+        why="edited",
+        version_id=version,
+        needs_prepare=needs,
+        media_ready=not arrived,
+        available_at=row.due_at - lead,
+        checkpoint={},
+        checkpoint_expires_at=None,
+        claims=0,
+        error_code=None,
+        error_message=None,
     )
     conn.execute(sql("DELETE FROM scheduled_post_media WHERE scheduled_post_id = :id"), {"id": row.id})
     if arrived:
@@ -293,14 +378,28 @@ def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
     """Brings back one (locked) row, where that is safe."""
     status = Status(row.status)
     if status not in {Status.FAILED, Status.MISSED, Status.CANCELED}:
-        told = "whether it is public is not known; use dead-letters replay --resend or mark-published" \
-            if row.held_for == "outcome_unknown" or status is Status.UNKNOWN else f"it is {status.value}"
+        told = (
+            "whether it is public is not known; use dead-letters replay --resend or mark-published"
+            if row.held_for == "outcome_unknown" or status is Status.UNKNOWN
+            else f"it is {status.value}"
+        )
         return Change(row.id, row.account, False, status.value, told)
     if doubtful_attempts(conn, row.id):
-        return Change(row.id, row.account, False, status.value,
-                      "an earlier attempt may have published it; use dead-letters replay --resend or mark-published")
+        return Change(
+            row.id,
+            row.account,
+            False,
+            status.value,
+            "an earlier attempt may have published it; use dead-letters replay --resend or mark-published",
+        )
     if row.error_code == "partly_published":
-        return Change(row.id, row.account, False, status.value, "a part of it is public; schedule the rest as a new post")
+        return Change(
+            row.id,
+            row.account,
+            False,
+            status.value,
+            "a part of it is public; schedule the rest as a new post",
+        )
     again(conn, row, by=by, why="retried")
     return Change(row.id, row.account, True, "scheduled", "scheduled again")
 
@@ -312,7 +411,8 @@ def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:
         sql("""
             UPDATE renditions SET state = 'pending', claims = 0, available_at = clock_timestamp(),
                    error_code = NULL, error_message = NULL
-             WHERE state = 'failed' AND id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+             WHERE state = 'failed'
+               AND id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
         """),
         {"id": row.id},
     ).rowcount
@@ -324,11 +424,24 @@ def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:
         {"id": row.id},
     )
     move(
-        conn, row.id, generation=row.generation, source=Status(row.status), target=Status.SCHEDULED, by=by, why=why,
-        resolution="replayed", available_at=func.clock_timestamp(),
+        conn,
+        row.id,
+        generation=row.generation,
+        source=Status(row.status),
+        target=Status.SCHEDULED,
+        by=by,
+        why=why,
+        resolution="replayed",
+        available_at=func.clock_timestamp(),
         window_ends_at=func.greatest(table.c.due_at, seconds_from_now(window.total_seconds())),
-        claims=0, attempts=0, checkpoint={}, checkpoint_expires_at=None, lookups={}, error_code=None,
-        error_message=None, cancel_requested=False,
+        claims=0,
+        attempts=0,
+        checkpoint={},
+        checkpoint_expires_at=None,
+        lookups={},
+        error_code=None,
+        error_message=None,
+        cancel_requested=False,
         **({"media_ready": False} if failed_media else {}),
     )
 
@@ -337,4 +450,15 @@ def _number(post: Post | int) -> int:
     return post.id if isinstance(post, Post) else post
 
 
-__all__ = ["Change", "Changes", "Violation", "again", "cancel", "database", "edit", "reschedule", "retry", "retry_row"]
+__all__ = [
+    "Change",
+    "Changes",
+    "Violation",
+    "again",
+    "cancel",
+    "database",
+    "edit",
+    "reschedule",
+    "retry",
+    "retry_row",
+]

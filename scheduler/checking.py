@@ -74,13 +74,20 @@ def check_one(
             ]
         else:
             recipes = []
-    if arrived and not wrong and must_pull(module.capabilities, draft, module) and not reachable(settings, account.platform):
+    if (
+        arrived
+        and not wrong
+        and must_pull(module.capabilities, draft, module)
+        and not reachable(settings, account.platform)
+    ):
         wrong.append(
             Violation(
                 "store_not_public",
                 f"{account.platform} fetches media from our store, and {host_of(settings)} cannot be reached from"
                 " outside; set R2_PUBLIC_URL to a public address of the bucket",
-                "media", None, account.platform,
+                "media",
+                None,
+                account.platform,
             )
         )
     told = tuple(

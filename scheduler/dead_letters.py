@@ -7,24 +7,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, text as sql, update
+from sqlalchemy import Connection, Row, func, update
+from sqlalchemy import text as sql
 
-from db.models import PublishAttempt
+from db.models import PublishAttempt, table_of
 from db.states import Status
 from db.transitions import close_letter, doubtful_attempts, move
 from scheduler.changes import again, rows_of
 from scheduler.errors import NotAllowed, NotFound
 
-attempts = PublishAttempt.__table__
+attempts = table_of(PublishAttempt)
 
 PLAIN: dict[str, tuple[str, str]] = {
-    "outcome_unknown": ("it may be public or not", "look at the profile; then mark-published, or replay --resend"),
-    "reconnect": ("the platform no longer accepts our access", "connect the account again: schedulerx accounts add"),
+    "outcome_unknown": (
+        "it may be public or not",
+        "look at the profile; then mark-published, or replay --resend",
+    ),
+    "reconnect": (
+        "the platform no longer accepts our access",
+        "connect the account again: schedulerx accounts add",
+    ),
     "approval": ("it waits for an approval", "replay to approve, discard to refuse"),
     "missed": ("its window ended before it could go out", "replay to send it now, or discard it"),
     "worker_crash": ("it ended its worker each time", "check its media, then replay"),
     "out_of_credits": ("the platform account has no credits left", "buy credits, then replay"),
-    "partly_published": ("a part of the thread is public", "look at the links; schedule the rest as a new post"),
+    "partly_published": (
+        "a part of the thread is public",
+        "look at the links; schedule the rest as a new post",
+    ),
     "attempts_spent": ("every try failed", "see the attempts; replay when the platform is well again"),
 }
 OTHERWISE = ("the platform or a rule refused it", "mend what the message says (edit), then replay")
@@ -62,15 +72,27 @@ class DeadLetter:
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
-            "id": self.id, "scheduled_post_id": self.scheduled_post_id, "post_id": self.post_id,
-            "account": self.account, "status": self.status, "code": self.code, "class": self.plain,
-            "message": self.message, "next_action": self.next_action, "created_at": self.created_at.isoformat(),
+            "id": self.id,
+            "scheduled_post_id": self.scheduled_post_id,
+            "post_id": self.post_id,
+            "account": self.account,
+            "status": self.status,
+            "code": self.code,
+            "class": self.plain,
+            "message": self.message,
+            "next_action": self.next_action,
+            "created_at": self.created_at.isoformat(),
             "resolution": self.resolution,
         }
 
 
 def listing(
-    conn: Connection, *, limit: int = 50, resolved: bool = False, code: str | None = None, account: str | None = None
+    conn: Connection,
+    *,
+    limit: int = 50,
+    resolved: bool = False,
+    code: str | None = None,
+    account: str | None = None,
 ) -> list[DeadLetter]:
     """Dead letters, the oldest first; open ones unless ``resolved``."""
     where = ["d.resolved_at IS NOT NULL" if resolved else "d.resolved_at IS NULL"]
@@ -134,9 +156,19 @@ def mark_published(conn: Connection, number: int, *, by: str, url: str | None = 
         raise NotAllowed(f"Dead letter {number}: no attempt may have published it, so it cannot be marked as published")
     _settle(conn, row.id)
     move(
-        conn, row.id, generation=row.generation, source=Status(row.status), target=Status.PUBLISHED, by=by,
-        why="marked by a person", resolution="marked_published", published_at=func.clock_timestamp(),
-        evidence="person", remote_url=url, error_code=None, error_message=None,
+        conn,
+        row.id,
+        generation=row.generation,
+        source=Status(row.status),
+        target=Status.PUBLISHED,
+        by=by,
+        why="marked by a person",
+        resolution="marked_published",
+        published_at=func.clock_timestamp(),
+        evidence="person",
+        remote_url=url,
+        error_code=None,
+        error_message=None,
     )
     return letter
 
@@ -149,8 +181,16 @@ def discard(conn: Connection, number: int, *, by: str) -> DeadLetter:
     """
     letter, row = _open(conn, number)
     if row.status == Status.HELD:
-        move(conn, row.id, generation=row.generation, source=Status.HELD, target=Status.CANCELED, by=by,
-             why="discarded", resolution="discarded")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=Status.HELD,
+            target=Status.CANCELED,
+            by=by,
+            why="discarded",
+            resolution="discarded",
+        )
     else:
         close_letter(conn, row.id, resolution="discarded", by=by)
     return letter
@@ -169,15 +209,28 @@ def _open(conn: Connection, number: int) -> tuple[DeadLetter, Row[Any]]:
 def _settle(conn: Connection, scheduled_post_id: int) -> None:
     conn.execute(
         update(attempts)
-        .where(attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.settled.is_(None),
-               func.coalesce(attempts.c.outcome, "unknown") == "unknown")
-        .values(settled="person", outcome="unknown",
-                finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()))
+        .where(
+            attempts.c.scheduled_post_id == scheduled_post_id,
+            attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        )
+        .values(
+            settled="person",
+            outcome="unknown",
+            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
+        )
     )
 
 
 def _view(row: Row[Any]) -> DeadLetter:
     return DeadLetter(
-        id=row.id, scheduled_post_id=row.scheduled_post_id, post_id=row.post_id, account=row.account,
-        status=row.status, code=row.code, message=row.message, created_at=row.created_at, resolution=row.resolution,
+        id=row.id,
+        scheduled_post_id=row.scheduled_post_id,
+        post_id=row.post_id,
+        account=row.account,
+        status=row.status,
+        code=row.code,
+        message=row.message,
+        created_at=row.created_at,
+        resolution=row.resolution,
     )

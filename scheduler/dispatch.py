@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Row, func, select, text, update
 
 from db import claims
 from db.claims import Claimed
-from db.models import ScheduledPost
+from db.failpoints import hit
+from db.models import ScheduledPost, table_of
 from db.session import transaction
 from db.states import HeldFor, Status
 from db.transitions import move
@@ -25,7 +26,7 @@ from scheduler.logging import logger
 from scheduler.settings import Settings
 
 log = logger(__name__)
-posts = ScheduledPost.__table__
+posts = table_of(ScheduledPost)
 
 Send = Callable[[str, tuple[Any, ...], str | None], None]
 """Sends a hint: (task, arguments, queue or None for the task's own)."""
@@ -74,7 +75,10 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
                     break
                 with transaction(url) as conn:
                     taken, seen = claim(conn, settings, platform, prepare=prepare, room=free, by=by)
+                    hit("claim.before_commit", platform, conn)
+                hit("claim.after_commit", platform)
                 for one in taken:
+                    hit("claim.before_hint", one.id)
                     send(PREPARE if prepare else DELIVER, (one.id, one.generation), None)
                 sent += len(taken)
                 free -= len(taken)
@@ -92,11 +96,16 @@ def claim(
     fit = [row for row in rows if not _settled(conn, settings, row, facts[row.account_id])]
     for account_id in {row.account_id for row in rows if facts[row.account_id].limited_until}:
         claims.move_account(
-            conn, account_id, until=facts[account_id].limited_until, code="rate_limited",
+            conn,
+            account_id,
+            until=facts[account_id].limited_until,
+            code="rate_limited",
             message="the platform asked this account to wait",
         )
     taken = claims.take(
-        conn, fit, by=by,
+        conn,
+        fit,
+        by=by,
         target=Status.PREPARING if prepare else Status.QUEUED,
         lease_s=settings.prepare_lease_seconds if prepare else settings.queued_lease_seconds,
         why="due" if not prepare else "to be prepared",
@@ -110,22 +119,46 @@ def _settled(conn: Connection, settings: Settings, row: Row[Any], account: Row[A
     if row.over:
         miss(conn, row.id, row.generation, source)
     elif account.deleted:
-        move(conn, row.id, generation=row.generation, source=source, target=Status.CANCELED, by="dispatch",
-             why="its account was deleted")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.CANCELED,
+            by="dispatch",
+            why="its account was deleted",
+        )
     elif account.paused:
         conn.execute(update(posts).where(posts.c.id == row.id).values(paused=True))
     elif account.state == "needs_reconnect":
-        move(conn, row.id, generation=row.generation, source=source, target=Status.HELD, by="dispatch",
-             held_for=HeldFor.RECONNECT.value, error_code="reconnect",
-             error_message="the platform no longer accepts our access; connect the account again")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.HELD,
+            by="dispatch",
+            held_for=HeldFor.RECONNECT.value,
+            error_code="reconnect",
+            error_message="the platform no longer accepts our access; connect the account again",
+        )
     elif account.limited_until is not None:
         return True  # moved with all of its account
     elif row.claims >= settings.max_claims:
         fail_as_crash(conn, row.id, row.generation, source, row.claims)
     elif row.needs_prepare and source in {Status.READY, Status.RETRYING} and (row.stale_checkpoint or not row.prepared):
-        move(conn, row.id, generation=row.generation, source=source, target=Status.SCHEDULED, by="dispatch",
-             why="what was prepared on the platform has expired", checkpoint={}, checkpoint_expires_at=None,
-             available_at=func.clock_timestamp())
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.SCHEDULED,
+            by="dispatch",
+            why="what was prepared on the platform has expired",
+            checkpoint={},
+            checkpoint_expires_at=None,
+            available_at=func.clock_timestamp(),
+        )
     else:
         return False
     return True
@@ -133,16 +166,32 @@ def _settled(conn: Connection, settings: Settings, row: Row[Any], account: Row[A
 
 def miss(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> None:
     """Ends a post whose window is over, with a dead letter."""
-    move(conn, scheduled_post_id, generation=generation, source=source, target=Status.MISSED, by="window",
-         why="its window ended before it could go out", error_code="missed",
-         error_message="it could not go out inside its window; nothing was published")
+    move(
+        conn,
+        scheduled_post_id,
+        generation=generation,
+        source=source,
+        target=Status.MISSED,
+        by="window",
+        why="its window ended before it could go out",
+        error_code="missed",
+        error_message="it could not go out inside its window; nothing was published",
+    )
 
 
 def fail_as_crash(conn: Connection, scheduled_post_id: int, generation: int, source: Status, count: int) -> None:
     """Ends a post that took its worker down each time, with a dead letter."""
-    move(conn, scheduled_post_id, generation=generation, source=source, target=Status.FAILED, by="rescue",
-         why="worker crash", error_code="worker_crash",
-         error_message=f"its worker ended without an outcome {count} times")
+    move(
+        conn,
+        scheduled_post_id,
+        generation=generation,
+        source=source,
+        target=Status.FAILED,
+        by="rescue",
+        why="worker crash",
+        error_code="worker_crash",
+        error_message=f"its worker ended without an outcome {count} times",
+    )
 
 
 def slots(conn: Connection, settings: Settings) -> int:
@@ -157,9 +206,7 @@ def slots(conn: Connection, settings: Settings) -> int:
 
 
 def _platforms(conn: Connection) -> Sequence[str]:
-    present = conn.execute(
-        select(text("DISTINCT platform")).select_from(text("accounts"))
-    ).scalars().all()
+    present = conn.execute(select(text("DISTINCT platform")).select_from(text("accounts"))).scalars().all()
     known = set(registry.names())
     return [name for name in sorted(present) if name in known]
 

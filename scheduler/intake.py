@@ -51,17 +51,33 @@ class Arrived:
 
     def item(self) -> MediaItem:
         """As platform modules see it while drafting."""
-        return item_of(self.probe, self.alt, self.name) if self.probe else MediaItem(
-            kind=MediaKind.GIF if self.remote_mime == "image/gif" else MediaKind.IMAGE,
-            mime=self.remote_mime, size=self.remote_size, width=0, height=0, sha256="", alt=self.alt, name=self.name,
+        return (
+            item_of(self.probe, self.alt, self.name)
+            if self.probe
+            else MediaItem(
+                kind=MediaKind.GIF if self.remote_mime == "image/gif" else MediaKind.IMAGE,
+                mime=self.remote_mime,
+                size=self.remote_size,
+                width=0,
+                height=0,
+                sha256="",
+                alt=self.alt,
+                name=self.name,
+            )
         )
 
 
 def item_of(found: Probe, alt: str, name: str) -> MediaItem:
     """A probed file as platform modules see it while drafting."""
     return MediaItem(
-        kind=MediaKind(found.kind), mime=found.mime, size=found.size, width=found.width, height=found.height,
-        sha256=found.sha256, alt=alt, name=name,
+        kind=MediaKind(found.kind),
+        mime=found.mime,
+        size=found.size,
+        width=found.width,
+        height=found.height,
+        sha256=found.sha256,
+        alt=alt,
+        name=name,
     )
 
 
@@ -71,13 +87,21 @@ def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], li
     wrong: list[Violation] = []
     for place, given in enumerate(media):
         one = given if isinstance(given, Media) else Media(given)
-        if not isinstance(one.source, str | os.PathLike):
-            wrong.append(Violation("bad_media", f"media[{place}] is a {type(one.source).__name__}; give a path, an"
-                                   " https URL or a Media", f"media[{place}]"))
+        source: object = one.source  # callers are scripts: types are hoped for, not known
+        if not isinstance(source, str | os.PathLike):
+            wrong.append(
+                Violation(
+                    "bad_media",
+                    f"media[{place}] is a {type(source).__name__}; give a path, an https URL or a Media",
+                    f"media[{place}]",
+                )
+            )
             continue
         name = str(one.source)
         if len(one.alt) > ALT_LIMIT:
-            wrong.append(Violation("alt_too_long", f"the alt text of {name} has {len(one.alt)} characters", "alt", name))
+            wrong.append(
+                Violation("alt_too_long", f"the alt text of {name} has {len(one.alt)} characters", "alt", name)
+            )
             continue
         try:
             if "://" in name:
@@ -88,7 +112,14 @@ def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], li
         except MediaRefused as error:
             wrong.append(Violation(error.code, error.message, "media", error.file or name))
         except RemoteUnavailable as error:
-            wrong.append(Violation("not_reachable", f"{error}; try again, or give a local file", "media", name.split("?", 1)[0]))
+            wrong.append(
+                Violation(
+                    "not_reachable",
+                    f"{error}; try again, or give a local file",
+                    "media",
+                    name.split("?", 1)[0],
+                )
+            )
     return arrived, wrong
 
 
@@ -98,7 +129,11 @@ def _remote(url: str, alt: str, settings: Settings) -> Arrived:
     found = probe_remote(url, max_bytes=settings.max_media_bytes)
     bare = url.split("?", 1)[0]
     return Arrived(
-        name=bare.rsplit("/", 1)[-1] or bare, alt=alt, url=url, remote_mime=found.sniffed or found.mime, remote_size=found.size or 0
+        name=bare.rsplit("/", 1)[-1] or bare,
+        alt=alt,
+        url=url,
+        remote_mime=found.sniffed or found.mime,
+        remote_size=found.size or 0,
     )
 
 
@@ -134,7 +169,13 @@ def _store_local(one: Arrived, settings: Settings) -> int:
                         DO UPDATE SET touched_at = clock_timestamp(), delete_after = NULL
                         RETURNING id
                     """),
-                    {"sha256": found.sha256, "name": one.name, "size": found.size, "mime": found.mime, "key": key},
+                    {
+                        "sha256": found.sha256,
+                        "name": one.name,
+                        "size": found.size,
+                        "mime": found.mime,
+                        "key": key,
+                    },
                 ).scalar_one()
             )
 

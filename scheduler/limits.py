@@ -40,7 +40,8 @@ class Full:
     @property
     def message(self) -> str:
         """In words."""
-        return f"{self.name}: at most {self.count} in {self.per_s} s; there is a place again at {self.until.isoformat(timespec='seconds')}"
+        free = self.until.isoformat(timespec="seconds")
+        return f"{self.name}: at most {self.count} in {self.per_s} s; there is a place again at {free}"
 
 
 def guards(settings: Settings, quotas: Sequence[Quota]) -> list[Quota]:

@@ -1,6 +1,10 @@
 """What a caller may set beside text and media: for the whole post, for a platform, for one account.
 
-``options={"post": {"window_minutes": 30}, "pinterest": {"board": "Recipes"}, "x:acme": {"reply_settings": "following"}}``
+::
+
+    options={"post": {"window_minutes": 30}, "pinterest": {"board": "Recipes"},
+             "x:acme": {"reply_settings": "following"}}
+
 An account's own options win over its platform's.
 """
 
@@ -38,15 +42,15 @@ def post_options(options: Mapping[str, Any]) -> tuple[PostOptions, list[Violatio
         return PostOptions(), _violations(error, POST, None)
 
 
-def for_target(
-    options: Mapping[str, Any], platform: str, name: str
-) -> tuple[dict[str, Any], list[Violation]]:
+def for_target(options: Mapping[str, Any], platform: str, name: str) -> tuple[dict[str, Any], list[Violation]]:
     """The options of one account, merged and checked by the platform's model, and what is wrong with them."""
     merged: dict[str, Any] = {}
     for key in (platform, f"{platform}:{name}"):
         given = options.get(key, {})
         if not isinstance(given, Mapping):
-            return {}, [Violation("bad_option", f"options[{key!r}] must be a mapping", f"options.{key}", None, platform)]
+            return {}, [
+                Violation("bad_option", f"options[{key!r}] must be a mapping", f"options.{key}", None, platform)
+            ]
         merged.update(given)
     model = registry.get(platform).options_model
     try:
@@ -57,7 +61,11 @@ def for_target(
 
 def strangers(options: Mapping[str, Any], targets: Sequence[tuple[str, str]]) -> list[Violation]:
     """Option groups that belong to none of the targets: a slip that would be silently ignored otherwise."""
-    known = {POST, *(platform for platform, _ in targets), *(f"{platform}:{name}" for platform, name in targets)}
+    known = {
+        POST,
+        *(platform for platform, _ in targets),
+        *(f"{platform}:{name}" for platform, name in targets),
+    }
     return [
         Violation(
             "unknown_option",

@@ -102,12 +102,26 @@ class Post:
 def view(row: Row[Any]) -> ScheduledPost:
     """A row of ``SELECT`` as callers see it."""
     return ScheduledPost(
-        id=row.id, post_id=row.post_id, account=row.account, platform=row.platform, status=row.status,
-        held_for=row.held_for, due_at=row.due_at, window_ends_at=row.window_ends_at,
-        lateness_s=None if row.lateness_s is None else round(float(row.lateness_s), 3), attempts=row.attempts,
-        remote_id=row.remote_id, url=row.url, published_at=row.published_at, evidence=row.evidence,
-        error_code=row.error_code, error_message=row.error_message, cancel_requested=row.cancel_requested,
-        media_ready=row.media_ready, paused=row.paused, api_url=row.api_url,
+        id=row.id,
+        post_id=row.post_id,
+        account=row.account,
+        platform=row.platform,
+        status=row.status,
+        held_for=row.held_for,
+        due_at=row.due_at,
+        window_ends_at=row.window_ends_at,
+        lateness_s=None if row.lateness_s is None else round(float(row.lateness_s), 3),
+        attempts=row.attempts,
+        remote_id=row.remote_id,
+        url=row.url,
+        published_at=row.published_at,
+        evidence=row.evidence,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        cancel_requested=row.cancel_requested,
+        media_ready=row.media_ready,
+        paused=row.paused,
+        api_url=row.api_url,
     )
 
 
@@ -128,7 +142,11 @@ def load(conn: Connection, number: int) -> Post:
 
 
 def listing(
-    conn: Connection, *, limit: int = 50, statuses: Sequence[str] = (), account: str | None = None,
+    conn: Connection,
+    *,
+    limit: int = 50,
+    statuses: Sequence[str] = (),
+    account: str | None = None,
     before: int | None = None,
 ) -> list[ScheduledPost]:
     """Scheduled posts, the latest due first."""

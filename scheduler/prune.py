@@ -23,16 +23,20 @@ log = logger(__name__)
 BATCH = 500
 GRACE = "24 hours"
 
+COUNT_OLD = text("SELECT count(*) FROM transitions WHERE at < clock_timestamp() - make_interval(days => :days)")
+DELETE_OLD = text("DELETE FROM transitions WHERE at < clock_timestamp() - make_interval(days => :days)")
 UNUSED = {
     "renditions": """
         NOT EXISTS (SELECT 1 FROM scheduled_post_media m JOIN scheduled_posts s ON s.id = m.scheduled_post_id
                      WHERE m.rendition_id = t.id
-                       AND (s.finalized_at IS NULL OR s.finalized_at > clock_timestamp() - make_interval(days => :days)))
+                       AND (s.finalized_at IS NULL
+                            OR s.finalized_at > clock_timestamp() - make_interval(days => :days)))
     """,
     "media_assets": """
         NOT EXISTS (SELECT 1 FROM scheduled_post_media m JOIN scheduled_posts s ON s.id = m.scheduled_post_id
                      WHERE m.asset_id = t.id
-                       AND (s.finalized_at IS NULL OR s.finalized_at > clock_timestamp() - make_interval(days => :days)))
+                       AND (s.finalized_at IS NULL
+                            OR s.finalized_at > clock_timestamp() - make_interval(days => :days)))
     """,
 }
 
@@ -50,12 +54,10 @@ class Pruned:
 def run(settings: Settings, *, dry_run: bool = False) -> Pruned:
     """One pass."""
     with transaction(settings.database()) as conn:
-        old = "at < clock_timestamp() - make_interval(days => :days)"
         values = {"days": settings.transitions_retention_days}
-        if dry_run:
-            transitions = conn.execute(text(f"SELECT count(*) FROM transitions WHERE {old}"), values).scalar_one()
-        else:
-            transitions = conn.execute(text(f"DELETE FROM transitions WHERE {old}"), values).rowcount
+        transitions = (
+            conn.execute(COUNT_OLD, values).scalar_one() if dry_run else conn.execute(DELETE_OLD, values).rowcount
+        )
     marked = sum(_mark(settings, table, dry_run=dry_run) for table in UNUSED)
     deleted = sum(_delete(settings, table, dry_run=dry_run) for table in UNUSED)
     done = Pruned(transitions, marked, deleted, dry_run)
@@ -67,10 +69,12 @@ def _mark(settings: Settings, table: str, *, dry_run: bool) -> int:
     unused = f"""
         FROM {table} t WHERE t.delete_after IS NULL AND t.storage_key IS NOT NULL
          AND t.touched_at < clock_timestamp() - make_interval(days => :days) AND {UNUSED[table]}
-    """  # noqa: S608 - the table is one of two words of ours
+    """
     with transaction(settings.database()) as conn:
         if dry_run:
-            return int(conn.execute(text(f"SELECT count(*) {unused}"), {"days": settings.media_retention_days}).scalar_one())
+            return int(
+                conn.execute(text(f"SELECT count(*) {unused}"), {"days": settings.media_retention_days}).scalar_one()
+            )
         return conn.execute(
             text(f"""
                 UPDATE {table} SET delete_after = clock_timestamp() + interval '{GRACE}'
@@ -83,7 +87,7 @@ def _mark(settings: Settings, table: str, *, dry_run: bool) -> int:
 def _delete(settings: Settings, table: str, *, dry_run: bool) -> int:
     due = f"""
         FROM {table} t WHERE t.delete_after < clock_timestamp() AND t.storage_key IS NOT NULL AND {UNUSED[table]}
-    """  # noqa: S608 - as above
+    """
     values: dict[str, Any] = {"days": settings.media_retention_days}
     if dry_run:
         with transaction(settings.database()) as conn:
@@ -96,8 +100,10 @@ def _delete(settings: Settings, table: str, *, dry_run: bool) -> int:
     for _ in range(BATCH):
         with transaction(settings.database()) as conn:
             # One object under its row's lock: a post that wants it now waits, then finds it pending and stores it anew.
-            row = conn.execute(text(f"SELECT t.id, t.storage_key {due} ORDER BY t.id LIMIT 1 FOR UPDATE OF t SKIP LOCKED"),
-                               values).one_or_none()
+            row = conn.execute(
+                text(f"SELECT t.id, t.storage_key {due} ORDER BY t.id LIMIT 1 FOR UPDATE OF t SKIP LOCKED"),
+                values,
+            ).one_or_none()
             if row is None:
                 break
             shared = conn.execute(

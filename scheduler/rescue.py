@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, text
 
 from db import claims
+from db.failpoints import hit
 from db.session import transaction
 from db.states import Status
 from db.transitions import move
@@ -27,6 +28,8 @@ def sweep(settings: Settings, send: Send) -> dict[str, int]:
         for row in claims.expired_leases(conn, batch=BATCH):
             rescue(conn, settings, row)
             counts["rescued"] += 1
+        hit("rescue.before_commit", handle=conn)
+    hit("rescue.after_commit")
     with transaction(url) as conn:
         for row in claims.overdue(conn, batch=BATCH):
             miss(conn, row.id, row.generation, Status(row.status))
@@ -35,8 +38,13 @@ def sweep(settings: Settings, send: Send) -> dict[str, int]:
         counts["readied"] = ready_media(conn)
     with transaction(url) as conn:
         followed = claims.follow(conn, batch=BATCH, lease_s=settings.follow_lease_seconds)
+    hit("follow.after_commit")
     for row in followed:
-        send("followup.poll" if row.status == Status.PROCESSING else "followup.reconcile", (row.id, row.generation), None)
+        send(
+            "followup.poll" if row.status == Status.PROCESSING else "followup.reconcile",
+            (row.id, row.generation),
+            None,
+        )
     counts["followed"] = len(followed)
     counts["media"] = media(settings, send)
     if any(counts.values()):
@@ -49,17 +57,43 @@ def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
     status = Status(row.status)
     if status is Status.PUBLISHING:
         # It may have been sent. Reconcile looks first; never straight to a resend.
-        move(conn, row.id, generation=row.generation, source=status, target=Status.UNKNOWN, by="rescue",
-             why=f"the worker {row.leased_by} did not report in time", available_at=func.clock_timestamp(),
-             lookups={}, error_code="worker_lost", error_message="the worker ended while the post was being sent")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.UNKNOWN,
+            by="rescue",
+            why=f"the worker {row.leased_by} did not report in time",
+            available_at=func.clock_timestamp(),
+            lookups={},
+            error_code="worker_lost",
+            error_message="the worker ended while the post was being sent",
+        )
     elif status is Status.PREPARING and row.claims >= settings.max_claims:
         fail_as_crash(conn, row.id, row.generation, status, row.claims)
     elif status is Status.QUEUED and row.prepared:
-        move(conn, row.id, generation=row.generation, source=status, target=Status.READY, by="rescue",
-             why="the hint was lost; nothing was called", available_at=func.clock_timestamp())
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.READY,
+            by="rescue",
+            why="the hint was lost; nothing was called",
+            available_at=func.clock_timestamp(),
+        )
     else:
-        move(conn, row.id, generation=row.generation, source=status, target=Status.SCHEDULED, by="rescue",
-             why="the hint or its worker was lost; nothing was published", available_at=func.clock_timestamp())
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.SCHEDULED,
+            by="rescue",
+            why="the hint or its worker was lost; nothing was published",
+            available_at=func.clock_timestamp(),
+        )
 
 
 def ready_media(conn: Connection) -> int:

@@ -115,7 +115,9 @@ class Settings(BaseSettings):
             }.items()
             if not value
         ]
-        if missing or not (self.r2_endpoint_url and self.r2_access_key_id and self.r2_secret_access_key and self.r2_bucket):
+        if missing or not (
+            self.r2_endpoint_url and self.r2_access_key_id and self.r2_secret_access_key and self.r2_bucket
+        ):
             raise NotConfigured(
                 f"No object store for media: set {', '.join(missing)}, or start the embedded stack with: schedulerx up"
             )
@@ -151,7 +153,7 @@ class Settings(BaseSettings):
 def from_environment() -> Settings:
     """Settings as they are now. :raises NotConfigured: a value is malformed; names it, without its value."""
     try:
-        plain = Settings()  # type: ignore[call-arg]  # pydantic-settings fills them from the environment
+        plain = Settings()
         return plain.model_copy(update=_from_stack(plain))
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())

@@ -84,5 +84,6 @@ def check_future(due: datetime, now: datetime) -> None:
 
 def _skipped(at: datetime, place: tzinfo) -> InvalidTime:
     return InvalidTime(
-        f"{at.replace(tzinfo=None).isoformat()} does not exist in {place}: the clocks skip that hour; choose another time"
+        f"{at.replace(tzinfo=None).isoformat()} does not exist in {place}:"
+        " the clocks skip that hour; choose another time"
     )

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from db.session import transaction
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
-from workers.app import app
+from workers.app import task
 from workers.context import role, worker_name
 
 log = logger(__name__)
@@ -23,7 +23,7 @@ _state = {"slots": 1, "reported": 0.0}
 _lock = threading.Lock()
 
 
-@app.task(name="alive.pulse")
+@task("alive.pulse")
 def pulse(queue: str) -> None:
     """Writes that this worker consumes ``queue``."""
     mark(current(), queue=queue, worker=worker_name(), slots=slots())

@@ -10,6 +10,7 @@ from typing import Any
 
 from kombu.exceptions import OperationalError as BrokerError
 
+from db.failpoints import hit
 from media.storage import Store
 from scheduler.logging import logger
 from scheduler.settings import current
@@ -35,11 +36,13 @@ def send(task: str, args: tuple[Any, ...], queue: str | None = None) -> bool:
     """Sends a hint; whether the broker took it. A hint that is lost costs a lease, never a post."""
     from workers.app import app
 
+    hit("hint.before", task)
     try:
         app.send_task(task, args=args, **({"queue": queue} if queue else {}))
     except (BrokerError, OSError) as error:
         log.warning("hint.lost", task=task, error=type(error).__name__)
         return False
+    hit("hint.after", task)
     return True
 
 

@@ -9,7 +9,7 @@ from scheduler import dispatch, prune, rescue
 from scheduler.logging import logger
 from scheduler.settings import current
 from workers import alive
-from workers.app import app
+from workers.app import task
 from workers.context import hint, send, worker_name
 from workers.followup import due_for_refresh
 
@@ -20,7 +20,7 @@ STAY_S = 0.9
 QUEUES = ("dispatch", "media", "upload", "publish", "followup")
 
 
-@app.task(name="dispatch.second")
+@task("dispatch.second")
 def second() -> None:
     """Beat's tick of each second: rescue, then claim what is due, then wait for what is due within it."""
     settings = current()
@@ -30,13 +30,13 @@ def second() -> None:
     dispatch.tick(settings, hint, by=_me(), until_s=max(left, 0.0))
 
 
-@app.task(name="dispatch.nudge")
+@task("dispatch.nudge")
 def nudge() -> None:
     """Something may have become ready just now: one claim, without staying."""
     dispatch.visit(current(), hint, by=_me())
 
 
-@app.task(name="dispatch.minute")
+@task("dispatch.minute")
 def minute() -> None:
     """Beat's tick of each minute: the same claim, and what is not urgent."""
     settings = current()
@@ -48,13 +48,13 @@ def minute() -> None:
         send("followup.refresh", (account_id, token_version, False))
 
 
-@app.task(name="dispatch.prune")
+@task("dispatch.prune")
 def prune_task() -> None:
     """Beat's daily cleaning."""
     prune.run(current())
 
 
-@app.task(name="dispatch.pulse")
+@task("dispatch.pulse")
 def pulse() -> None:
     """Beat's sign of life, handed on to each queue: only a worker that really consumes writes it down."""
     alive.mark(current(), queue="beat", worker="beat", slots=0)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db.crypto import Cipher
-from db.models import Account, PublishAttempt, ScheduledPost
+from db.failpoints import about, hit, naive_resend
+from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.session import repeat_safe, transaction
 from db.states import HeldFor, Status
 from db.transitions import move, seconds_from_now
@@ -27,8 +28,8 @@ from platforms.base import (
     Published,
     RateLimited,
     Ready,
-    ReconcileKind,
     Reconciled,
+    ReconcileKind,
     Refreshed,
     Rejected,
     Repeatable,
@@ -39,16 +40,16 @@ from scheduler import accounts as profiles
 from scheduler.logging import logger
 from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings, current
-from workers.app import app
+from workers.app import task
 from workers.context import running_seconds, send, worker_name
 from workers.ledger import accepted_before, hold_for_reconnect, note_account, publish
 from workers.publish import Stale, deliver, saver
 from workers.work import Work, client, load
 
 log = logger(__name__)
-posts = ScheduledPost.__table__
-attempts = PublishAttempt.__table__
-accounts = Account.__table__
+posts = table_of(ScheduledPost)
+attempts = table_of(PublishAttempt)
+accounts = table_of(Account)
 
 REFRESH_LEASE_S = 60.0
 REFRESH_PAUSE_S = 60.0
@@ -62,19 +63,19 @@ AT_ONCE = frozenset({ReconcileKind.CLIENT_ID, ReconcileKind.TWO_STEP})
 """Asked at once: whoever may still wake and send would make the same object."""
 
 
-@app.task(name="followup.poll")
+@task("followup.poll")
 def poll_task(scheduled_post_id: int, generation: int) -> None:
     """Asks the platform how far it is."""
     poll(current(), scheduled_post_id, generation)
 
 
-@app.task(name="followup.reconcile")
+@task("followup.reconcile")
 def reconcile_task(scheduled_post_id: int, generation: int) -> None:
     """Finds out whether a doubtful post is public."""
     reconcile(current(), scheduled_post_id, generation)
 
 
-@app.task(name="followup.refresh")
+@task("followup.refresh")
 def refresh_task(account_id: int, token_version: int, refused: bool = True) -> None:
     """Renews an account's tokens."""
     refresh(current(), account_id, token_version, refused=refused)
@@ -86,7 +87,9 @@ def _load(settings: Settings, scheduled_post_id: int, generation: int, status: S
     if work is None or work.row.generation != generation or work.row.status != status:
         return None
     structlog.contextvars.bind_contextvars(
-        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+        correlation_id=work.row.correlation_id,
+        scheduled_post_id=work.id,
+        account=f"{work.row.platform}:{work.row.name}",
     )
     return work
 
@@ -96,11 +99,15 @@ def _load(settings: Settings, scheduled_post_id: int, generation: int, status: S
 
 def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
     """One look at a post that the platform processes; its new status, or None: unchanged or stale."""
+    about(scheduled_post_id)
+    hit("poll.start")
     work = _load(settings, scheduled_post_id, generation, Status.PROCESSING)
     if work is None:
         return None
     try:
-        outcome = work.module.poll(work.call(client(settings, work), saver(settings, work, generation, None)), work.draft)
+        outcome = work.module.poll(
+            work.call(client(settings, work), saver(settings, work, generation, None)), work.draft
+        )
     except TransportError as error:
         outcome = NotSent(error.code, error.detail)  # a poll only reads
     except Stale:
@@ -110,8 +117,12 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
         outcome = NotSent("module_error", f"the platform module failed: {type(error).__name__}")
     if isinstance(outcome, Ready):
         return deliver(settings, work.id, generation, source=Status.PROCESSING)
+    hit("poll.answered")
     with transaction(settings.database()) as conn:
-        return _polled(conn, settings, work, generation, outcome)
+        status = _polled(conn, settings, work, generation, outcome)
+        hit("poll.before_commit", handle=conn)
+    hit("poll.after_commit")
+    return status
 
 
 def _polled(conn: Connection, settings: Settings, work: Work, generation: int, outcome: Any) -> Status | None:
@@ -121,8 +132,18 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
         return publish(conn, row, outcome, evidence="api", by=worker_name()) if row.generation == generation else None
     if isinstance(outcome, Rejected):
         target = Status.CANCELED if work.row.cancel_requested else Status.FAILED
-        return target if move(conn, work.id, target=target, error_code=outcome.code,
-                              error_message=outcome.message[:2000], **common) else None
+        return (
+            target
+            if move(
+                conn,
+                work.id,
+                target=target,
+                error_code=outcome.code,
+                error_message=outcome.message[:2000],
+                **common,
+            )
+            else None
+        )
     if isinstance(outcome, AuthExpired | RateLimited):
         note_account(conn, work.row.account_id, work.row.token_version, outcome)
     if isinstance(outcome, AuthExpired) and not outcome.permanent:
@@ -139,11 +160,17 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
         failed += 1
         if failed >= settings.lookup_budget:
             told = getattr(outcome, "message", "no answer")
-            return _hold(conn, work, generation, f"the platform took it, but {failed} times did not say what became"
-                         f" of it ({told})", Status.PROCESSING)
+            return _hold(
+                conn,
+                work,
+                generation,
+                f"the platform took it, but {failed} times did not say what became of it ({told})",
+                Status.PROCESSING,
+            )
         later = seconds_from_now(LOOKUPS.pause_s(failed, getattr(outcome, "retry_after_s", None)))
     conn.execute(
-        update(posts).where(posts.c.id == work.id, posts.c.generation == generation)
+        update(posts)
+        .where(posts.c.id == work.id, posts.c.generation == generation)
         .values(available_at=later, lookups={**work.row.lookups, "polls": failed})
     )
     return None
@@ -158,7 +185,8 @@ def _processing_since_s(conn: Connection, work: Work) -> float:
                  WHERE scheduled_post_id = :id
             """),
             {"id": work.id},
-        ).scalar_one() or 0.0
+        ).scalar_one()
+        or 0.0
     )
 
 
@@ -167,6 +195,8 @@ def _processing_since_s(conn: Connection, work: Work) -> float:
 
 def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
     """One step towards certainty about a doubtful post; its new status, or None: not yet, or stale."""
+    about(scheduled_post_id)
+    hit("reconcile.start")
     work = _load(settings, scheduled_post_id, generation, Status.UNKNOWN)
     if work is None:
         return None
@@ -182,12 +212,18 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
         doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
         if doubt is None:
             return _absent(conn, work, generation, "no attempt is in doubt")
+        if naive_resend():  # the crash tests switch the protection off, to see that their judge sees doubles
+            _settle(conn, work.id, "absent")
+            return _absent(conn, work, generation, "naive resend")
         if plan.reconcile is ReconcileKind.NONE:
             return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
         if plan.reconcile not in AT_ONCE and ripe_at > work.row.now:
             # A stopped worker might wake and send; until that is over, "absent" means nothing.
-            conn.execute(update(posts).where(posts.c.id == work.id, posts.c.generation == generation)
-                         .values(available_at=ripe_at))
+            conn.execute(
+                update(posts)
+                .where(posts.c.id == work.id, posts.c.generation == generation)
+                .values(available_at=ripe_at)
+            )
             return None
         if _before_us(conn, work, doubt):
             conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=seconds_from_now(2.0)))
@@ -199,8 +235,11 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
     except Exception as error:  # a bug in a module: counted as a look-up that could not decide
         log.exception("reconcile.broken", error=type(error).__name__)
         answer = Inconclusive(f"the platform module failed: {type(error).__name__}")
+    hit("reconcile.answered")
     with transaction(settings.database()) as conn:
         status = _answered(conn, settings, work, generation, answer, doubt)
+        hit("reconcile.before_commit", handle=conn)
+    hit("reconcile.after_commit")
     log.info("reconcile.done", answer=type(answer).__name__, status=status or "unknown")
     if isinstance(answer, AuthExpired) and not answer.permanent:
         send("followup.refresh", (work.row.account_id, work.row.token_version))
@@ -212,16 +251,21 @@ def _doubt(
 ) -> tuple[Doubt | None, datetime]:
     """What is known of the doubtful attempts, and from when on a look-up may be believed."""
     rows = conn.execute(
-        select(attempts.c.started_at, attempts.c.finished_at).where(
-            attempts.c.scheduled_post_id == work.id, attempts.c.settled.is_(None),
+        select(attempts.c.started_at, attempts.c.finished_at)
+        .where(
+            attempts.c.scheduled_post_id == work.id,
+            attempts.c.settled.is_(None),
             func.coalesce(attempts.c.outcome, "unknown") == "unknown",
-        ).order_by(attempts.c.started_at)
+        )
+        .order_by(attempts.c.started_at)
     ).all()
     if not rows:
         return None, work.row.now
     taken = conn.scalars(
         select(posts.c.remote_id).where(
-            posts.c.account_id == work.row.account_id, posts.c.remote_id.is_not(None), posts.c.id != work.id,
+            posts.c.account_id == work.row.account_id,
+            posts.c.remote_id.is_not(None),
+            posts.c.id != work.id,
             posts.c.published_at > rows[0].started_at - timedelta(days=1),
         )
     ).all()
@@ -234,8 +278,9 @@ def _doubt(
 
 def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
     """Whether an older doubtful attempt of this account, for the same words, has to choose its match first."""
-    return conn.execute(
-        text("""
+    return (
+        conn.execute(
+            text("""
             SELECT 1 FROM scheduled_posts o
               JOIN post_versions ov ON ov.id = o.version_id
               JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
@@ -243,8 +288,15 @@ def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
              WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
                AND ov.text = :words AND t.started_at < :began LIMIT 1
         """),
-        {"account": work.row.account_id, "id": work.id, "words": work.row.text, "began": doubt.started_at},
-    ).one_or_none() is not None
+            {
+                "account": work.row.account_id,
+                "id": work.id,
+                "words": work.row.text,
+                "began": doubt.started_at,
+            },
+        ).one_or_none()
+        is not None
+    )
 
 
 def _answered(
@@ -257,10 +309,20 @@ def _answered(
         try:
             with conn.begin_nested():
                 done = move(
-                    conn, work.id, generation=generation, source=Status.UNKNOWN, target=Status.PUBLISHED,
-                    by="reconcile", why="found on the platform", remote_id=answer.remote_id, remote_url=answer.url,
-                    published_at=answer.published_at or func.clock_timestamp(), evidence="reconciled",
-                    error_code=None, error_message=None, claims=0,
+                    conn,
+                    work.id,
+                    generation=generation,
+                    source=Status.UNKNOWN,
+                    target=Status.PUBLISHED,
+                    by="reconcile",
+                    why="found on the platform",
+                    remote_id=answer.remote_id,
+                    remote_url=answer.url,
+                    published_at=answer.published_at or func.clock_timestamp(),
+                    evidence="reconciled",
+                    error_code=None,
+                    error_message=None,
+                    claims=0,
                 )
         except IntegrityError:
             return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
@@ -289,7 +351,9 @@ def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) ->
     lag = timedelta(seconds=max(plan.read_lag_s, 1.0))
     if first is None or work.row.now < datetime.fromisoformat(first) + lag:
         conn.execute(
-            update(posts).where(posts.c.id == work.id).values(
+            update(posts)
+            .where(posts.c.id == work.id)
+            .values(
                 lookups={**work.row.lookups, "absent_at": first or work.row.now.isoformat()},
                 available_at=seconds_from_now(lag.total_seconds()),
             )
@@ -310,7 +374,9 @@ def _undecided(
     if count >= settings.lookup_budget:
         return _hold(conn, work, generation, f"{count} look-ups could not decide ({answer.message})")
     conn.execute(
-        update(posts).where(posts.c.id == work.id).values(
+        update(posts)
+        .where(posts.c.id == work.id)
+        .values(
             lookups={**work.row.lookups, "count": count},
             available_at=seconds_from_now(LOOKUPS.pause_s(count, answer.retry_after_s)),
         )
@@ -321,36 +387,60 @@ def _undecided(
 def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
     conn.execute(
         update(attempts)
-        .where(attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.settled.is_(None),
-               func.coalesce(attempts.c.outcome, "unknown") == "unknown")
-        .values(settled=how, outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()))
+        .where(
+            attempts.c.scheduled_post_id == scheduled_post_id,
+            attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        )
+        .values(
+            settled=how,
+            outcome="unknown",
+            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
+        )
     )
 
 
 def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
     """Provably not published: again, or canceled or missed if that is what it has come to."""
-    common: dict[str, Any] = {"generation": generation, "source": Status.UNKNOWN, "by": "reconcile", "why": why}
+    common: dict[str, Any] = {
+        "generation": generation,
+        "source": Status.UNKNOWN,
+        "by": "reconcile",
+        "why": why,
+    }
     # Read again, under the lock that the caller holds: a cancel may have come during the look-up.
     now = conn.execute(
-        select(posts.c.cancel_requested, (posts.c.window_ends_at <= func.clock_timestamp()).label("over"))
-        .where(posts.c.id == work.id)
+        select(posts.c.cancel_requested, (posts.c.window_ends_at <= func.clock_timestamp()).label("over")).where(
+            posts.c.id == work.id
+        )
     ).one()
     if now.cancel_requested:
         return Status.CANCELED if move(conn, work.id, target=Status.CANCELED, **common) else None
     if now.over:
-        done = move(conn, work.id, target=Status.MISSED, error_code="missed",
-                    error_message="it was not published, and its window is over", **common)
+        done = move(
+            conn,
+            work.id,
+            target=Status.MISSED,
+            error_code="missed",
+            error_message="it was not published, and its window is over",
+            **common,
+        )
         return Status.MISSED if done else None
     done = move(conn, work.id, target=Status.RETRYING, available_at=func.clock_timestamp(), lookups={}, **common)
     return Status.RETRYING if done else None
 
 
-def _hold(
-    conn: Connection, work: Work, generation: int, why: str, source: Status = Status.UNKNOWN
-) -> Status | None:
+def _hold(conn: Connection, work: Work, generation: int, why: str, source: Status = Status.UNKNOWN) -> Status | None:
     done = move(
-        conn, work.id, generation=generation, source=source, target=Status.HELD, by="reconcile", why=why,
-        held_for=HeldFor.OUTCOME_UNKNOWN.value, error_code="outcome_unknown",
+        conn,
+        work.id,
+        generation=generation,
+        source=source,
+        target=Status.HELD,
+        by="reconcile",
+        why=why,
+        held_for=HeldFor.OUTCOME_UNKNOWN.value,
+        error_code="outcome_unknown",
         error_message=f"It may be public or not: {why}",
     )
     return Status.HELD if done else None
@@ -380,6 +470,7 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
             """),
             {"id": account_id, "version": token_version, "me": me, "lease_s": REFRESH_LEASE_S},
         ).one_or_none()
+    hit("refresh.leased", account_id)
     if row is None:
         return False  # somebody is at it, it was done already, or it must wait
     module = registry.get(row.platform)
@@ -388,16 +479,24 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     read_at = running_seconds()
     http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
     cipher = Cipher(settings.secret())
-    call = Call(http=http, account=profiles.reference(row), credentials=cipher.open(row.credentials),
-                now=lambda: at + timedelta(seconds=running_seconds() - read_at))
+    call = Call(
+        http=http,
+        account=profiles.reference(row),
+        credentials=cipher.open(row.credentials),
+        now=lambda: at + timedelta(seconds=running_seconds() - read_at),
+    )
     try:
         answer = module.refresh(call)
     except TransportError as error:
         answer = NotSent(error.code, error.detail)
 
+    hit("refresh.answered", account_id)
+
     def write() -> bool:
         with transaction(settings.database()) as conn:
-            return _refreshed(conn, cipher, account_id, token_version, answer, refused=refused)
+            stored = _refreshed(conn, cipher, account_id, token_version, answer, refused=refused)
+            hit("refresh.before_commit", account_id, conn)
+            return stored
 
     # New tokens exist only here until they are stored: a rotated refresh token must not be lost to an outage.
     stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S)
@@ -412,15 +511,27 @@ def _refreshed(
     free: dict[str, Any] = {"refresh_leased_by": None, "refresh_lease_expires_at": None}
     if isinstance(answer, Refreshed):
         done = conn.execute(
-            update(accounts).where(this).values(
-                credentials=cipher.seal(answer.credentials), token_version=token_version + 1,
-                token_expires_at=answer.expires_at, refresh_after=None, state="active", state_reason=None, **free)
+            update(accounts)
+            .where(this)
+            .values(
+                credentials=cipher.seal(answer.credentials),
+                token_version=token_version + 1,
+                token_expires_at=answer.expires_at,
+                refresh_after=None,
+                state="active",
+                state_reason=None,
+                **free,
+            )
         ).rowcount
         if done:
             profiles.release_held(conn, account_id, by="refresh")
             conn.execute(
-                update(posts).where(posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value,
-                                    posts.c.error_code.in_(["auth", "token_expired"]))
+                update(posts)
+                .where(
+                    posts.c.account_id == account_id,
+                    posts.c.status == Status.RETRYING.value,
+                    posts.c.error_code.in_(["auth", "token_expired"]),
+                )
                 .values(available_at=func.clock_timestamp())
             )
         return bool(done)
@@ -433,7 +544,8 @@ def _refreshed(
         conn.execute(update(accounts).where(this).values(state="needs_reconnect", state_reason=message[:500], **free))
         for row in conn.execute(
             select(posts.c.id, posts.c.generation).where(
-                posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value)
+                posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value
+            )
         ):
             hold_for_reconnect(conn, row.id, row.generation, Status.RETRYING)
         return False

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, case, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db import claims
-from db.models import Account, PublishAttempt, ScheduledPost
+from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.states import HeldFor, Status
 from db.transitions import move, seconds_from_now, storable
 from platforms.base import (
@@ -36,9 +36,9 @@ from scheduler.retry_policy import policy
 from scheduler.settings import Settings
 from workers.work import Work, load
 
-posts = ScheduledPost.__table__
-attempts = PublishAttempt.__table__
-accounts = Account.__table__
+posts = table_of(ScheduledPost)
+attempts = table_of(PublishAttempt)
+accounts = table_of(Account)
 
 PAUSED_LOOK_S = 5.0
 """How often a paused post that waits for its last step is looked at, seconds."""
@@ -75,8 +75,14 @@ class Report:
 
 
 def intend(
-    conn: Connection, settings: Settings, scheduled_post_id: int, generation: int, *, attempt_id: uuid.UUID,
-    worker: str, source: Status = Status.QUEUED,
+    conn: Connection,
+    settings: Settings,
+    scheduled_post_id: int,
+    generation: int,
+    *,
+    attempt_id: uuid.UUID,
+    worker: str,
+    source: Status = Status.QUEUED,
 ) -> Intent | None:
     """Transaction A: checks everything under the account's lock and commits the will to publish.
 
@@ -90,16 +96,29 @@ def intend(
     budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
     lease_s = budget + settings.send_margin_seconds + settings.lease_margin_seconds
     moved = move(
-        conn, work.id, generation=generation, source=source, target=Status.PUBLISHING, by=worker, lease_s=lease_s,
-        why="attempt " + str(attempt_id), claims=posts.c.claims + 1,
+        conn,
+        work.id,
+        generation=generation,
+        source=source,
+        target=Status.PUBLISHING,
+        by=worker,
+        lease_s=lease_s,
+        why="attempt " + str(attempt_id),
+        claims=posts.c.claims + 1,
     )
     if moved is None:
         return None
     conn.execute(
         insert(attempts).values(
-            id=attempt_id, scheduled_post_id=work.id, account_id=work.row.account_id, version_id=work.row.version_id,
-            generation=moved, call=work.module.publishing_call(work.draft).name, platform_key=work.platform_key,
-            payload_sha256=work.payload_sha256(), worker=worker,
+            id=attempt_id,
+            scheduled_post_id=work.id,
+            account_id=work.row.account_id,
+            version_id=work.row.version_id,
+            generation=moved,
+            call=work.module.publishing_call(work.draft).name,
+            platform_key=work.platform_key,
+            payload_sha256=work.payload_sha256(),
+            worker=worker,
         )
     )
     return Intent(attempt_id, moved, work, lease_s)
@@ -111,35 +130,70 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
     if row.over and source is Status.QUEUED:
         miss(conn, row.id, row.generation, source)
     elif row.deleted_at is not None:
-        move(conn, row.id, generation=row.generation, source=source, target=Status.CANCELED, by="publish",
-             why="its account was deleted")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.CANCELED,
+            by="publish",
+            why="its account was deleted",
+        )
     elif row.account_state == "needs_reconnect":
         hold_for_reconnect(conn, row.id, row.generation, source)
     elif row.cancel_requested:
         # Only at the last step of a call that has several: before the first, cancel wins by itself.
-        move(conn, row.id, generation=row.generation, source=source, target=Status.CANCELED, by="publish",
-             why="canceled before its last step; it was not published")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.CANCELED,
+            by="publish",
+            why="canceled before its last step; it was not published",
+        )
     elif work.violations:
         one = work.violations[0]
-        move(conn, row.id, generation=row.generation, source=source, target=Status.FAILED, by="publish",
-             error_code=one.code, error_message=" · ".join(bad.message for bad in work.violations)[:2000])
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=source,
+            target=Status.FAILED,
+            by="publish",
+            error_code=one.code,
+            error_message=" · ".join(bad.message for bad in work.violations)[:2000],
+        )
     elif source is Status.PROCESSING:
         # Its last step: what was counted at the first is not counted again, but the stop button holds.
         if row.paused_at is None and row.limited_until is None and not profiles.everything_paused(conn):
             return False
         conn.execute(
-            update(posts).where(posts.c.id == row.id, posts.c.generation == row.generation)
+            update(posts)
+            .where(posts.c.id == row.id, posts.c.generation == row.generation)
             .values(available_at=row.limited_until or seconds_from_now(PAUSED_LOOK_S))
         )
     elif row.paused_at is not None or profiles.everything_paused(conn):
         put_back(conn, row, why="paused", paused=row.paused_at is not None)
     elif twin_in_doubt(conn, work):
         # A look-up for the twin could take what we are about to send for its own, and one of the two be lost.
-        put_back(conn, row, why="the same words are in doubt on this account", available_at=seconds_from_now(TWIN_LOOK_S))
+        put_back(
+            conn,
+            row,
+            why="the same words are in doubt on this account",
+            available_at=seconds_from_now(TWIN_LOOK_S),
+        )
     elif row.limited_until is not None:
         put_back(conn, row, why="the platform asked this account to wait", available_at=row.limited_until)
     elif (limit := full(conn, row.account_id, guards(settings, work.module.capabilities.quotas))) is not None:
-        put_back(conn, row, why=limit.message, available_at=limit.until, error_code=limit.name, error_message=limit.message)
+        put_back(
+            conn,
+            row,
+            why=limit.message,
+            available_at=limit.until,
+            error_code=limit.name,
+            error_message=limit.message,
+        )
         claims.move_account(conn, row.account_id, until=limit.until, code=limit.name, message=limit.message)
     else:
         return False
@@ -150,27 +204,44 @@ def twin_in_doubt(conn: Connection, work: Work) -> bool:
     """Whether another post of the account with the same words is being sent, or may have been."""
     if work.module.publishing_call(work.draft).reconcile not in {ReconcileKind.LOOKUP, ReconcileKind.KEYED}:
         return False
-    return conn.execute(
-        text("""
+    return (
+        conn.execute(
+            text("""
             SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
              WHERE o.account_id = :account AND o.id <> :id AND v.text = :words
                AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
         """),
-        {"account": work.row.account_id, "id": work.id, "words": work.row.text},
-    ).one_or_none() is not None
+            {"account": work.row.account_id, "id": work.id, "words": work.row.text},
+        ).one_or_none()
+        is not None
+    )
 
 
 def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
     """A queued row that cannot go now waits again; nothing was called."""
-    move(conn, row.id, generation=row.generation, source=Status.QUEUED, by="publish", why=why,
-         target=Status.READY if row.prepared else Status.SCHEDULED, **values)
+    move(
+        conn,
+        row.id,
+        generation=row.generation,
+        source=Status.QUEUED,
+        by="publish",
+        why=why,
+        target=Status.READY if row.prepared else Status.SCHEDULED,
+        **values,
+    )
 
 
 def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
     """Puts a post in front of a person until its account is connected again."""
     return move(
-        conn, scheduled_post_id, generation=generation, source=source, target=Status.HELD, by="publish",
-        held_for=HeldFor.RECONNECT.value, error_code="reconnect",
+        conn,
+        scheduled_post_id,
+        generation=generation,
+        source=source,
+        target=Status.HELD,
+        by="publish",
+        held_for=HeldFor.RECONNECT.value,
+        error_code="reconnect",
         error_message="the platform no longer accepts our access; connect the account again",
     )
 
@@ -180,8 +251,12 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
 
     Safe to repeat. :returns: the post's new status, or None where somebody else had decided meanwhile.
     """
-    if conn.execute(select(accounts.c.id).where(accounts.c.id == report.account_id).with_for_update(key_share=True)
-                    ).one_or_none() is None:
+    if (
+        conn.execute(
+            select(accounts.c.id).where(accounts.c.id == report.account_id).with_for_update(key_share=True)
+        ).one_or_none()
+        is None
+    ):
         return None
     outcome = report.outcome
     word, code, message = _words(outcome)
@@ -189,20 +264,25 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
     # Whoever settled a doubt wrote "unknown" on the worker's behalf; the worker's own answer is worth more.
     unanswered = attempts.c.outcome.is_(None) | ((attempts.c.outcome == "unknown") & (word != "unknown"))
     conn.execute(
-        update(attempts).where(attempts.c.id == report.attempt_id, unanswered).values(
-            outcome=word, finished_at=func.clock_timestamp(), error_code=code, error_message=message,
+        update(attempts)
+        .where(attempts.c.id == report.attempt_id, unanswered)
+        .values(
+            outcome=word,
+            finished_at=func.clock_timestamp(),
+            error_code=code,
+            error_message=message,
             sent_at=func.to_timestamp(report.sent_at) if report.sent_at else None,
             http_status=getattr(outcome, "http_status", None),
-            remote_id=remote.remote_id if remote else None, remote_url=remote.url if remote else None,
+            remote_id=remote.remote_id if remote else None,
+            remote_url=remote.url if remote else None,
             **({"settled": case((attempts.c.settled.is_not(None), "found"))} if word == "accepted" else {}),
         )
     )
-    row = conn.execute(
-        select(posts).where(posts.c.id == report.scheduled_post_id).with_for_update()
-    ).one()
+    row = conn.execute(select(posts).where(posts.c.id == report.scheduled_post_id).with_for_update()).one()
     if report.sent_at is not None:
         conn.execute(
-            update(posts).where(posts.c.id == row.id, posts.c.first_sent_at.is_(None))
+            update(posts)
+            .where(posts.c.id == row.id, posts.c.first_sent_at.is_(None))
             .values(first_sent_at=func.to_timestamp(report.sent_at))
         )
     if isinstance(outcome, AuthExpired | RateLimited):
@@ -210,11 +290,25 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
     if row.generation == report.generation and row.status == Status.PUBLISHING:
         return _decide(conn, settings, row, report)
     if isinstance(outcome, Processing) and row.status in {Status.UNKNOWN, Status.RETRYING, Status.QUEUED}:
-        move(conn, row.id, generation=row.generation, source=Status(row.status), target=Status.PROCESSING,
-             by="late answer", available_at=seconds_from_now(outcome.poll_after_s), claims=0, lookups={},
-             error_code=None, error_message=None)
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=Status(row.status),
+            target=Status.PROCESSING,
+            by="late answer",
+            available_at=seconds_from_now(outcome.poll_after_s),
+            claims=0,
+            lookups={},
+            error_code=None,
+            error_message=None,
+        )
         return Status.PROCESSING
-    if isinstance(outcome, Published) and row.status not in {Status.PUBLISHED, Status.PUBLISHING, Status.PROCESSING}:
+    if isinstance(outcome, Published) and row.status not in {
+        Status.PUBLISHED,
+        Status.PUBLISHING,
+        Status.PROCESSING,
+    }:
         # Late, but an answer: whatever was believed meanwhile, it is public.
         return publish(conn, row, outcome, evidence="api", by="late answer")
     return None
@@ -231,18 +325,39 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
     if earlier is not None:
         return publish(conn, row, earlier, evidence="api", by="late answer", attempts=spent, claims=0)
     _, code, message = _words(outcome)
-    told = {"error_code": code, "error_message": message, "attempts": spent}
+    told: dict[str, Any] = {"error_code": code, "error_message": message, "attempts": spent}
     if isinstance(outcome, Processing):
-        move(conn, row.id, target=Status.PROCESSING, available_at=seconds_from_now(outcome.poll_after_s),
-             attempts=spent, claims=0, **common)
+        move(
+            conn,
+            row.id,
+            target=Status.PROCESSING,
+            available_at=seconds_from_now(outcome.poll_after_s),
+            attempts=spent,
+            claims=0,
+            **common,
+        )
         return Status.PROCESSING
     if isinstance(outcome, Unknown):
-        move(conn, row.id, target=Status.UNKNOWN, available_at=func.clock_timestamp(), lookups={}, **told, **common)
+        move(
+            conn,
+            row.id,
+            target=Status.UNKNOWN,
+            available_at=func.clock_timestamp(),
+            lookups={},
+            **told,
+            **common,
+        )
         return Status.UNKNOWN
     # From here on: provably not published.
     if row.cancel_requested:
-        move(conn, row.id, target=Status.CANCELED, why="canceled while it was being sent; it was not published",
-             **told, **common)
+        move(
+            conn,
+            row.id,
+            target=Status.CANCELED,
+            why="canceled while it was being sent; it was not published",
+            **told,
+            **common,
+        )
         return Status.CANCELED
     if isinstance(outcome, Rejected):
         move(conn, row.id, target=Status.FAILED, claims=0, **told, **common)
@@ -257,16 +372,29 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
 
 
 def again_or_fail(
-    conn: Connection, settings: Settings, row: Row[Any], source: Status, outcome: NotSent | AuthExpired,
-    told: dict[str, Any], spent: int,
+    conn: Connection,
+    settings: Settings,
+    row: Row[Any],
+    source: Status,
+    outcome: NotSent | AuthExpired,
+    told: dict[str, Any],
+    spent: int,
 ) -> Status:
     """Another try after a pause, while the budget lasts."""
     rules = policy(settings)
     common: dict[str, Any] = {"generation": row.generation, "source": source, "by": "publish"}
     if rules.spent(spent):
-        move(conn, row.id, target=Status.FAILED, **common, **{
-            **told, "error_code": "attempts_spent",
-            "error_message": f"{told['error_message']} (after {spent} tries)"})
+        move(
+            conn,
+            row.id,
+            target=Status.FAILED,
+            **common,
+            **{
+                **told,
+                "error_code": "attempts_spent",
+                "error_message": f"{told['error_message']} (after {spent} tries)",
+            },
+        )
         return Status.FAILED
     if told["error_code"] == "fence":
         pause = 0.0
@@ -279,28 +407,51 @@ def again_or_fail(
 
 
 def publish(
-    conn: Connection, row: Row[Any], outcome: Published, *, evidence: str, by: str, published_at: datetime | None = None,
+    conn: Connection,
+    row: Row[Any],
+    outcome: Published,
+    *,
+    evidence: str,
+    by: str,
+    published_at: datetime | None = None,
     **values: Any,
 ) -> Status:
     """Moves a (locked) row to published. One remote id never serves two: a second owner gets none."""
     outcome = _storable(outcome)
     common: dict[str, Any] = {
-        "generation": row.generation, "source": Status(row.status), "target": Status.PUBLISHED, "by": by,
-        "published_at": published_at or func.clock_timestamp(), "evidence": evidence, "remote_url": outcome.url,
-        "resolution": "published", **values,
+        "generation": row.generation,
+        "source": Status(row.status),
+        "target": Status.PUBLISHED,
+        "by": by,
+        "published_at": published_at or func.clock_timestamp(),
+        "evidence": evidence,
+        "remote_url": outcome.url,
+        "resolution": "published",
+        **values,
     }
     try:
         with conn.begin_nested():
             move(conn, row.id, remote_id=outcome.remote_id, error_code=None, error_message=None, **common)
     except IntegrityError:
-        move(conn, row.id, error_code="remote_id_taken",
-             error_message=f"the platform answered with {outcome.remote_id}, which another post of this account holds",
-             **common)
+        move(
+            conn,
+            row.id,
+            error_code="remote_id_taken",
+            error_message=f"the platform answered with {outcome.remote_id}, which another post of this account holds",
+            **common,
+        )
     conn.execute(
         update(attempts)
-        .where(attempts.c.scheduled_post_id == row.id, attempts.c.settled.is_(None),
-               func.coalesce(attempts.c.outcome, "unknown") == "unknown")
-        .values(settled="found", outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()))
+        .where(
+            attempts.c.scheduled_post_id == row.id,
+            attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        )
+        .values(
+            settled="found",
+            outcome="unknown",
+            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
+        )
     )
     return Status.PUBLISHED
 
@@ -308,10 +459,13 @@ def publish(
 def accepted_before(conn: Connection, scheduled_post_id: int) -> Published | None:
     """The platform's yes to an earlier attempt, if one came late."""
     row = conn.execute(
-        select(attempts.c.remote_id, attempts.c.remote_url).where(
-            attempts.c.scheduled_post_id == scheduled_post_id, attempts.c.outcome == "accepted",
+        select(attempts.c.remote_id, attempts.c.remote_url)
+        .where(
+            attempts.c.scheduled_post_id == scheduled_post_id,
+            attempts.c.outcome == "accepted",
             attempts.c.error_code.is_distinct_from(PROCESSING),
-        ).limit(1)
+        )
+        .limit(1)
     ).one_or_none()
     return Published(row.remote_id, row.remote_url) if row else None
 
@@ -321,8 +475,12 @@ def note_account(conn: Connection, account_id: int, token_version: int, outcome:
     if isinstance(outcome, RateLimited):
         scope = accounts.c.id == account_id
         if outcome.scope == "app":
-            scope = accounts.c.platform == select(accounts.c.platform).where(accounts.c.id == account_id).scalar_subquery()
-        conn.execute(update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until)))
+            scope = (
+                accounts.c.platform == select(accounts.c.platform).where(accounts.c.id == account_id).scalar_subquery()
+            )
+        conn.execute(
+            update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until))
+        )
     elif outcome.permanent:
         # A stale token never marks a healthy account: only if nobody renewed it meanwhile.
         conn.execute(
@@ -333,7 +491,9 @@ def note_account(conn: Connection, account_id: int, token_version: int, outcome:
 
 
 def _needs_reconnect(conn: Connection, account_id: int) -> bool:
-    return bool(conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one())
+    return bool(
+        conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one()
+    )
 
 
 def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:
@@ -355,10 +515,14 @@ def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:
 
 def _storable(found: Published) -> Published:
     return Published(
-        None if found.remote_id is None else storable(found.remote_id), None if found.url is None else storable(found.url)
+        None if found.remote_id is None else storable(found.remote_id),
+        None if found.url is None else storable(found.url),
     )
 
 
 def intent_committed(conn: Connection, attempt_id: uuid.UUID) -> bool:
     """Whether an intent whose COMMIT got no answer is there."""
-    return conn.execute(text("SELECT 1 FROM publish_attempts WHERE id = :id"), {"id": attempt_id}).one_or_none() is not None
+    return (
+        conn.execute(text("SELECT 1 FROM publish_attempts WHERE id = :id"), {"id": attempt_id}).one_or_none()
+        is not None
+    )

@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, func, select, text, update
 
-from db.models import MediaAsset, Rendition, ScheduledPost
+from db.failpoints import hit
+from db.models import MediaAsset, Rendition, ScheduledPost, table_of
 from db.session import transaction
 from db.states import Status
 from db.transitions import move, seconds_from_now
@@ -28,26 +29,26 @@ from scheduler.logging import logger
 from scheduler.options import post_options
 from scheduler.retry_policy import RetryPolicy
 from scheduler.settings import Settings, current
-from workers.app import app
+from workers.app import task
 from workers.context import send, store
 from workers.work import load
 
 log = logger(__name__)
-assets = MediaAsset.__table__
-renditions = Rendition.__table__
-posts = ScheduledPost.__table__
+assets = table_of(MediaAsset)
+renditions = table_of(Rendition)
+posts = table_of(ScheduledPost)
 
 PAUSES = RetryPolicy(base_s=5.0, max_s=600.0, max_attempts=12)
 FETCH_DEADLINE_S = 120.0
 
 
-@app.task(name="media.fetch")
+@task("media.fetch")
 def fetch_task(asset_id: int, generation: int) -> None:
     """Fetches a remote file."""
     fetch(current(), asset_id, generation)
 
 
-@app.task(name="media.normalize")
+@task("media.normalize")
 def normalize_task(rendition_id: int, generation: int) -> None:
     """Makes a rendition."""
     render(current(), rendition_id, generation)
@@ -70,8 +71,13 @@ def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str
         return
     with transaction(settings.database()) as conn:
         conn.execute(
-            update(table).where(table.c.id == row.id, table.c.generation == row.generation)
-            .values(available_at=seconds_from_now(PAUSES.pause_s(row.claims)), error_code=code, error_message=message[:2000])
+            update(table)
+            .where(table.c.id == row.id, table.c.generation == row.generation)
+            .values(
+                available_at=seconds_from_now(PAUSES.pause_s(row.claims)),
+                error_code=code,
+                error_message=message[:2000],
+            )
         )
     log.warning("media.again", table=table.name, id=row.id, code=code, message=message)
 
@@ -81,7 +87,8 @@ def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str)
     column = "rendition_id" if table is renditions else "asset_id"
     with transaction(settings.database()) as conn:
         done = conn.execute(
-            update(table).where(table.c.id == row.id, table.c.generation == row.generation)
+            update(table)
+            .where(table.c.id == row.id, table.c.generation == row.generation)
             .values(state="failed", error_code=code, error_message=message[:2000])
         ).rowcount
         if not done:
@@ -102,8 +109,17 @@ def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str)
 
 def fail_post(conn: Connection, scheduled_post_id: int, generation: int, code: str, message: str) -> None:
     """Fails one post because of its media."""
-    move(conn, scheduled_post_id, generation=generation, source=Status.SCHEDULED, target=Status.FAILED, by="media",
-         why="its media was refused", error_code=code, error_message=message[:2000])
+    move(
+        conn,
+        scheduled_post_id,
+        generation=generation,
+        source=Status.SCHEDULED,
+        target=Status.FAILED,
+        by="media",
+        why="its media was refused",
+        error_code=code,
+        error_message=message[:2000],
+    )
 
 
 # --- Fetch --------------------------------------------------------------------------------------------------
@@ -117,6 +133,7 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
         row = begin(conn, assets, asset_id, generation, ["pending"])
     if row is None or row.source_url is None:
         return
+    hit("fetch.begun", asset_id)
     structlog.contextvars.bind_contextvars(asset_id=asset_id)
     try:
         with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="fetch-") as folder:
@@ -133,14 +150,25 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
         return
     with transaction(settings.database()) as conn:
         done = conn.execute(
-            update(assets).where(assets.c.id == asset_id, assets.c.generation == row.generation).values(
-                state="stored", progress=1.0, sha256=found.sha256, size=found.size, mime=found.mime,
-                probe=found.as_json(), storage_key=key, error_code=None, error_message=None,
+            update(assets)
+            .where(assets.c.id == asset_id, assets.c.generation == row.generation)
+            .values(
+                state="stored",
+                progress=1.0,
+                sha256=found.sha256,
+                size=found.size,
+                mime=found.mime,
+                probe=found.as_json(),
+                storage_key=key,
+                error_code=None,
+                error_message=None,
                 touched_at=func.clock_timestamp(),
             )
         ).rowcount
         if done:
             plan_renditions(conn, settings, asset_id, found)
+        hit("fetch.before_commit", asset_id, conn)
+    hit("fetch.after_commit", asset_id)
     log.info("media.fetched", asset_id=asset_id, size=found.size, mime=found.mime)
 
 
@@ -194,6 +222,7 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
         asset = conn.execute(
             select(assets.c.storage_key, assets.c.sha256, assets.c.name).where(assets.c.id == row.asset_id)
         ).one()
+    hit("render.begun", rendition_id)
     structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
     folder = spool_folder(settings, rendition_id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -214,17 +243,34 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
             update(renditions)
             .where(renditions.c.id == rendition_id, renditions.c.generation == row.generation)
             .values(
-                state="rendered", progress=0.8, spool=settings.spool_id, generation=renditions.c.generation + 1,
-                claims=0, sha256=made.sha256, size=made.size, mime=made.mime, width=made.width, height=made.height,
-                kind=_kind(settings, conn, row.asset_id), error_code=None, error_message=None,
+                state="rendered",
+                progress=0.8,
+                spool=settings.spool_id,
+                generation=renditions.c.generation + 1,
+                claims=0,
+                sha256=made.sha256,
+                size=made.size,
+                mime=made.mime,
+                width=made.width,
+                height=made.height,
+                kind=_kind(settings, conn, row.asset_id),
+                error_code=None,
+                error_message=None,
                 actions=[{"name": one.name, "why": one.why} for one in made.actions],
                 available_at=seconds_from_now(settings.media_lease_seconds),
             )
             .returning(renditions.c.generation)
         ).one_or_none()
+        hit("render.before_commit", rendition_id, conn)
+    hit("render.after_commit", rendition_id)
     if moved is not None:
-        log.info("media.rendered", rendition_id=rendition_id, size=made.size, mime=made.mime,
-                 actions=[one.name for one in made.actions])
+        log.info(
+            "media.rendered",
+            rendition_id=rendition_id,
+            size=made.size,
+            mime=made.mime,
+            actions=[one.name for one in made.actions],
+        )
         send("upload.rendition", (rendition_id, moved.generation), f"upload.{settings.spool_id}")
 
 

@@ -17,9 +17,19 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, InternalError
 
+from db.failpoints import hit
 from db.session import lost_connection, transaction
 from db.states import Status
-from platforms.base import AuthExpired, NotSent, Processing, Published, PublishOutcome, RateLimited, Rejected, Unknown
+from platforms.base import (
+    AuthExpired,
+    NotSent,
+    Processing,
+    Published,
+    PublishOutcome,
+    RateLimited,
+    Rejected,
+    Unknown,
+)
 from scheduler.logging import logger
 from scheduler.settings import Settings
 from workers.ledger import Report, conclude
@@ -44,18 +54,29 @@ def keep(settings: Settings, report: Report) -> Status | None:
         try:
             with transaction(settings.database()) as conn:
                 status = conclude(conn, settings, report)
+                hit("outcome.before_commit", handle=conn)
         except DBAPIError as error:
             file = file or _spool(settings, report)
             if not waits(error):
                 raise  # a bug of ours; the file keeps the answer for whoever mends it
-            log.warning("outcome.waits", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id,
-                        outcome=type(report.outcome).__name__, spooled=file is not None, pause_s=pause)
+            log.warning(
+                "outcome.waits",
+                attempt_id=str(report.attempt_id),
+                scheduled_post_id=report.scheduled_post_id,
+                outcome=type(report.outcome).__name__,
+                spooled=file is not None,
+                pause_s=pause,
+            )
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
             continue
         if file is not None:
             file.unlink(missing_ok=True)
-            log.info("outcome.stored", attempt_id=str(report.attempt_id), scheduled_post_id=report.scheduled_post_id)
+            log.info(
+                "outcome.stored",
+                attempt_id=str(report.attempt_id),
+                scheduled_post_id=report.scheduled_post_id,
+            )
         return status
 
 
@@ -92,7 +113,9 @@ def _spool(settings: Settings, report: Report) -> Path | None:
             json.dump(encode(report), out)
             out.flush()
             os.fsync(out.fileno())
+        hit("spool.before_rename")
         partial.rename(file)
+        hit("spool.written")
     except OSError as error:
         log.warning("outcome.not_spooled", error=error.strerror, attempt_id=str(report.attempt_id))
         return None
@@ -106,9 +129,15 @@ def encode(report: Report) -> dict[str, Any]:
         for key, value in dataclasses.asdict(report.outcome).items()
     }
     return {
-        "attempt_id": str(report.attempt_id), "scheduled_post_id": report.scheduled_post_id,
-        "generation": report.generation, "account_id": report.account_id, "token_version": report.token_version,
-        "sent_at": report.sent_at, "counts": report.counts, "kind": type(report.outcome).__name__, "outcome": outcome,
+        "attempt_id": str(report.attempt_id),
+        "scheduled_post_id": report.scheduled_post_id,
+        "generation": report.generation,
+        "account_id": report.account_id,
+        "token_version": report.token_version,
+        "sent_at": report.sent_at,
+        "counts": report.counts,
+        "kind": type(report.outcome).__name__,
+        "outcome": outcome,
     }
 
 
@@ -119,7 +148,12 @@ def decode(plain: dict[str, Any]) -> Report:
         values["until"] = datetime.fromisoformat(values["until"])
     outcome: PublishOutcome = KINDS[plain["kind"]](**values)
     return Report(
-        attempt_id=uuid.UUID(plain["attempt_id"]), scheduled_post_id=int(plain["scheduled_post_id"]),
-        generation=int(plain["generation"]), account_id=int(plain["account_id"]),
-        token_version=int(plain["token_version"]), outcome=outcome, sent_at=plain["sent_at"], counts=plain["counts"],
+        attempt_id=uuid.UUID(plain["attempt_id"]),
+        scheduled_post_id=int(plain["scheduled_post_id"]),
+        generation=int(plain["generation"]),
+        account_id=int(plain["account_id"]),
+        token_version=int(plain["token_version"]),
+        outcome=outcome,
+        sent_at=plain["sent_at"],
+        counts=plain["counts"],
     )

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import func, text, update
 from sqlalchemy.exc import DBAPIError
 
-from db.models import ScheduledPost
+from db.failpoints import about, hit
+from db.models import ScheduledPost, table_of
 from db.session import lost_connection, repeat_safe, transaction
 from db.states import Status
 from db.transitions import move, save_checkpoint, seconds_from_now
@@ -42,27 +42,27 @@ from platforms.http import Client
 from scheduler.logging import logger
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
-from workers.app import app
+from workers.app import task
 from workers.context import running_seconds, send, worker_name
 from workers.ledger import Intent, Report, hold_for_reconnect, intend, intent_committed, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
 
 log = logger(__name__)
-posts = ScheduledPost.__table__
+posts = table_of(ScheduledPost)
 
 
 class Stale(Exception):
     """The row changed hands while we worked on it."""
 
 
-@app.task(name="publish.deliver")
+@task("publish.deliver")
 def deliver_task(scheduled_post_id: int, generation: int) -> None:
     """Publishes one scheduled post, if the hint still holds."""
     deliver(current(), scheduled_post_id, generation)
 
 
-@app.task(name="publish.prepare")
+@task("publish.prepare")
 def prepare_task(scheduled_post_id: int, generation: int) -> None:
     """Prepares one scheduled post on its platform, if the hint still holds."""
     prepare(current(), scheduled_post_id, generation)
@@ -72,13 +72,18 @@ def deliver(
     settings: Settings, scheduled_post_id: int, generation: int, *, source: Status = Status.QUEUED
 ) -> Status | None:
     """Intent, fence, call, outcome. :returns: the new status; None: nothing was sent, or decided elsewhere."""
+    about(scheduled_post_id)
+    hit("deliver.start")
     fence_start = running_seconds()
     intent = _intend(settings, scheduled_post_id, generation, source)
     if intent is None:
         return None
+    hit("intent.after_commit")
     work = intent.work
     structlog.contextvars.bind_contextvars(
-        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+        correlation_id=work.row.correlation_id,
+        scheduled_post_id=work.id,
+        account=f"{work.row.platform}:{work.row.name}",
     )
 
     def fence() -> None:
@@ -87,15 +92,25 @@ def deliver(
 
     http = client(settings, work, fence=fence)
     outcome = _call(settings, intent, http)
+    hit("publish.answered")
     report = Report(
-        attempt_id=intent.attempt_id, scheduled_post_id=work.id, generation=intent.generation,
-        account_id=work.row.account_id, token_version=work.row.token_version, outcome=outcome,
-        sent_at=http.publish_sent_at, counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
+        attempt_id=intent.attempt_id,
+        scheduled_post_id=work.id,
+        generation=intent.generation,
+        account_id=work.row.account_id,
+        token_version=work.row.token_version,
+        outcome=outcome,
+        sent_at=http.publish_sent_at,
+        counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
     )
     status = keep(settings, report)
+    hit("outcome.after_commit")
     log.info(
-        "publish.done", status=status or "decided elsewhere", outcome=type(outcome).__name__,
-        code=getattr(outcome, "code", None), message=getattr(outcome, "message", None),
+        "publish.done",
+        status=status or "decided elsewhere",
+        outcome=type(outcome).__name__,
+        code=getattr(outcome, "code", None),
+        message=getattr(outcome, "message", None),
         seconds=round(running_seconds() - fence_start, 3),
     )
     if isinstance(outcome, AuthExpired) and not outcome.permanent:
@@ -110,9 +125,17 @@ def _intend(settings: Settings, scheduled_post_id: int, generation: int, source:
     try:
         with transaction(settings.database()) as conn:
             holder.append(
-                intend(conn, settings, scheduled_post_id, generation, attempt_id=attempt_id, worker=worker_name(),
-                       source=source)
+                intend(
+                    conn,
+                    settings,
+                    scheduled_post_id,
+                    generation,
+                    attempt_id=attempt_id,
+                    worker=worker_name(),
+                    source=source,
+                )
             )
+            hit("intent.before_commit", handle=conn)
     except DBAPIError as error:
         if not lost_connection(error) or not holder or holder[0] is None:
             raise
@@ -159,10 +182,13 @@ def saver(settings: Settings, work: Work, generation: int, lease_s: float | None
     def save(values: Mapping[str, Any]) -> None:
         def write() -> bool:
             with transaction(settings.database()) as conn:
-                return save_checkpoint(conn, work.id, generation=generation, values=dict(values), lease_s=lease_s)
+                saved = save_checkpoint(conn, work.id, generation=generation, values=dict(values), lease_s=lease_s)
+                hit("checkpoint.before_commit", handle=conn)
+                return saved
 
         if not repeat_safe(write):
             raise Stale
+        hit("checkpoint.after_commit")
 
     return save
 
@@ -172,22 +198,35 @@ def saver(settings: Settings, work: Work, generation: int, lease_s: float | None
 
 def prepare(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
     """Uploads and the like, ahead of time; the new status, or None: stale."""
+    about(scheduled_post_id)
+    hit("prepare.start")
     if not _begin_prepare(settings, scheduled_post_id, generation):
         return None
+    hit("prepare.begun")
     with transaction(settings.database()) as conn:
         work = load(conn, settings, scheduled_post_id)
     if work is None:
         return None
     structlog.contextvars.bind_contextvars(
-        correlation_id=work.row.correlation_id, scheduled_post_id=work.id, account=f"{work.row.platform}:{work.row.name}"
+        correlation_id=work.row.correlation_id,
+        scheduled_post_id=work.id,
+        account=f"{work.row.platform}:{work.row.name}",
     )
     started = running_seconds()
     outcome = _prepare_call(settings, work, generation)
+    hit("prepare.answered")
     with transaction(settings.database()) as conn:
         status = settle_prepare(conn, settings, work, generation, outcome)
-    log.info("prepare.done", status=status or "stale", outcome=type(outcome).__name__,
-             code=getattr(outcome, "code", None), message=getattr(outcome, "message", None),
-             seconds=round(running_seconds() - started, 3))
+        hit("prepare.before_commit", handle=conn)
+    hit("prepare.after_commit")
+    log.info(
+        "prepare.done",
+        status=status or "stale",
+        outcome=type(outcome).__name__,
+        code=getattr(outcome, "code", None),
+        message=getattr(outcome, "message", None),
+        seconds=round(running_seconds() - started, 3),
+    )
     if isinstance(outcome, AuthExpired) and not outcome.permanent:
         send("followup.refresh", (work.row.account_id, work.row.token_version))
     if status is Status.READY and work.row.due_at <= work.row.now:
@@ -205,8 +244,12 @@ def _begin_prepare(settings: Settings, scheduled_post_id: int, generation: int) 
                            lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
                      WHERE id = :id AND generation = :generation AND status = 'preparing' AND leased_by LIKE 'dispatch%'
                 """),
-                {"id": scheduled_post_id, "generation": generation, "me": worker_name(),
-                 "lease_s": settings.prepare_lease_seconds},
+                {
+                    "id": scheduled_post_id,
+                    "generation": generation,
+                    "me": worker_name(),
+                    "lease_s": settings.prepare_lease_seconds,
+                },
             ).rowcount
             > 0
         )
@@ -232,7 +275,9 @@ def _prepare_call(settings: Settings, work: Work, generation: int) -> PrepareOut
         return NotSent("module_error", f"the platform module failed: {type(error).__name__}")
 
 
-def settle_prepare(conn: Any, settings: Settings, work: Work, generation: int, outcome: PrepareOutcome) -> Status | None:
+def settle_prepare(
+    conn: Any, settings: Settings, work: Work, generation: int, outcome: PrepareOutcome
+) -> Status | None:
     """Moves a prepared (or not prepared) row on; the new status, or None: stale."""
     source = Status.PREPARING
     common: dict[str, Any] = {"generation": generation, "source": source, "by": worker_name()}
@@ -240,33 +285,62 @@ def settle_prepare(conn: Any, settings: Settings, work: Work, generation: int, o
         note_account(conn, work.row.account_id, work.row.token_version, outcome)
     if isinstance(outcome, Ready):
         done = move(
-            conn, work.id, target=Status.READY, claims=0, error_code=None, error_message=None,
+            conn,
+            work.id,
+            target=Status.READY,
+            claims=0,
+            error_code=None,
+            error_message=None,
             available_at=func.greatest(posts.c.due_at, posts.c.available_at),
-            checkpoint_expires_at=outcome.expires_at, **common,
+            checkpoint_expires_at=outcome.expires_at,
+            **common,
         )
         if done is not None:
             save_checkpoint(conn, work.id, generation=done, values={"_prepared": True})
         return Status.READY if done is not None else None
-    told = {"error_code": getattr(outcome, "code", "rate_limited"), "error_message": getattr(outcome, "message", "")[:2000]}
+    told: dict[str, Any] = {
+        "error_code": getattr(outcome, "code", "rate_limited"),
+        "error_message": getattr(outcome, "message", "")[:2000],
+    }
     if isinstance(outcome, Rejected):
         return Status.FAILED if move(conn, work.id, target=Status.FAILED, **told, **common) else None
     if isinstance(outcome, AuthExpired) and outcome.permanent:
         return Status.HELD if hold_for_reconnect(conn, work.id, generation, source) else None
     if isinstance(outcome, Processing):
-        done = move(conn, work.id, target=Status.SCHEDULED, why="the platform is processing", claims=0,
-                    available_at=seconds_from_now(outcome.poll_after_s), **common)
+        done = move(
+            conn,
+            work.id,
+            target=Status.SCHEDULED,
+            why="the platform is processing",
+            claims=0,
+            available_at=seconds_from_now(outcome.poll_after_s),
+            **common,
+        )
     elif isinstance(outcome, RateLimited):
         done = move(conn, work.id, target=Status.SCHEDULED, available_at=outcome.until, claims=0, **told, **common)
     else:
         rules = policy(settings)
         spent = work.row.attempts + 1
         if rules.spent(spent):
-            told = {"error_code": "attempts_spent", "error_message": f"{told['error_message']} (after {spent} tries)"}
-            return Status.FAILED if move(conn, work.id, target=Status.FAILED, attempts=spent, **told, **common) else None
+            told = {
+                "error_code": "attempts_spent",
+                "error_message": f"{told['error_message']} (after {spent} tries)",
+            }
+            return (
+                Status.FAILED if move(conn, work.id, target=Status.FAILED, attempts=spent, **told, **common) else None
+            )
         asked = getattr(outcome, "retry_after_s", None)
         pause = 3.0 if isinstance(outcome, AuthExpired) else rules.pause_s(spent, asked)
-        done = move(conn, work.id, target=Status.SCHEDULED, attempts=spent, claims=0,
-                    available_at=seconds_from_now(pause), **told, **common)
+        done = move(
+            conn,
+            work.id,
+            target=Status.SCHEDULED,
+            attempts=spent,
+            claims=0,
+            available_at=seconds_from_now(pause),
+            **told,
+            **common,
+        )
     return Status.SCHEDULED if done is not None else None
 
 

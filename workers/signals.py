@@ -58,7 +58,7 @@ def ready(**_: Any) -> None:
 
 
 @signals.task_prerun.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def before(task_id: str, task: Any, args: Any, **_: Any) -> None:
+def before(task_id: str, task: Any, **_: Any) -> None:
     """Every line that a task logs says which task it was."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
@@ -76,5 +76,10 @@ def after(**_: Any) -> None:
 @signals.task_failure.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def failed(sender: Any, task_id: str, exception: BaseException, einfo: Any, **_: Any) -> None:
     """An unexpected exception is logged; the lease heals the row. Celery retries nothing."""
-    log.error("task.failed", task=sender.name, task_id=task_id, error=type(exception).__name__,
-              trace=str(getattr(einfo, "traceback", ""))[-4000:])
+    log.error(
+        "task.failed",
+        task=sender.name,
+        task_id=task_id,
+        error=type(exception).__name__,
+        trace=str(getattr(einfo, "traceback", ""))[-4000:],
+    )

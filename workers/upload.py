@@ -8,20 +8,21 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, func, text, update
 
-from db.models import Rendition
+from db.failpoints import hit
+from db.models import Rendition, table_of
 from db.session import transaction
 from media.errors import MediaRefused, StoreUnavailable
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
-from workers.app import app
+from workers.app import task
 from workers.context import send, store
 from workers.media import again, begin, spool_folder
 
 log = logger(__name__)
-renditions = Rendition.__table__
+renditions = table_of(Rendition)
 
 
-@app.task(name="upload.rendition")
+@task("upload.rendition")
 def upload_task(rendition_id: int, generation: int) -> None:
     """Uploads a rendition."""
     upload(current(), rendition_id, generation)
@@ -33,6 +34,7 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
         row = begin(conn, renditions, rendition_id, generation, ["rendered"])
     if row is None:
         return
+    hit("upload.begun", rendition_id)
     structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
     folder = spool_folder(settings, rendition_id)
     file = folder / str(row.sha256)
@@ -49,8 +51,11 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
     except StoreUnavailable as error:
         again(settings, renditions, row, "store_unavailable", str(error))
         return
+    hit("upload.stored", rendition_id)
     with transaction(settings.database()) as conn:
         done = finish(conn, row, key)
+        hit("upload.before_commit", rendition_id, conn)
+    hit("upload.after_commit", rendition_id)
     shutil.rmtree(folder, ignore_errors=True)
     log.info("upload.done", rendition_id=rendition_id, size=row.size, posts_ready=done)
     if done:
@@ -60,8 +65,16 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
 def finish(conn: Connection, row: Row[Any], key: str) -> int:
     """The rendition is in the store: posts that have all they need may go; how many."""
     moved = conn.execute(
-        update(renditions).where(renditions.c.id == row.id, renditions.c.generation == row.generation).values(
-            state="ready", progress=1.0, storage_key=key, claims=0, error_code=None, error_message=None, spool=None,
+        update(renditions)
+        .where(renditions.c.id == row.id, renditions.c.generation == row.generation)
+        .values(
+            state="ready",
+            progress=1.0,
+            storage_key=key,
+            claims=0,
+            error_code=None,
+            error_message=None,
+            spool=None,
             touched_at=func.clock_timestamp(),
         )
     ).rowcount
@@ -92,7 +105,8 @@ def _make_again(settings: Settings, row: Row[Any]) -> None:
     """The rendered file is gone (another machine's disk, a cleaned folder): back to the start."""
     with transaction(settings.database()) as conn:
         conn.execute(
-            update(renditions).where(renditions.c.id == row.id, renditions.c.generation == row.generation)
+            update(renditions)
+            .where(renditions.c.id == row.id, renditions.c.generation == row.generation)
             .values(state="pending", spool=None, progress=0, available_at=func.clock_timestamp())
         )
     log.warning("upload.file_gone", rendition_id=row.id, spool=row.spool)

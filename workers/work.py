@@ -26,7 +26,8 @@ LOAD = """
            s.window_ends_at, s.window_ends_at <= (SELECT clock_timestamp()) AS over, s.needs_prepare, s.checkpoint,
            s.checkpoint_expires_at, s.attempts, s.claims, s.cancel_requested, s.lookups, s.media_ready,
            coalesce((s.checkpoint ->> '_prepared') = 'true', false)
-               AND (s.checkpoint_expires_at IS NULL OR s.checkpoint_expires_at > (SELECT clock_timestamp())) AS prepared,
+               AND (s.checkpoint_expires_at IS NULL OR s.checkpoint_expires_at > (SELECT clock_timestamp()))
+               AS prepared,
            a.name, a.handle, a.remote_id AS account_remote_id, a.facts, a.credentials, a.token_version,
            a.state AS account_state, a.paused_at, a.deleted_at,
            CASE WHEN a.limited_until > (SELECT clock_timestamp()) THEN a.limited_until END AS limited_until,
@@ -86,8 +87,13 @@ class Work:
 
         checkpoint = {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
         return Call(
-            http=client, account=self.account, credentials=self.credentials, now=now, checkpoint=checkpoint,
-            store=save or (lambda _values: None), platform_key=self.platform_key,
+            http=client,
+            account=self.account,
+            credentials=self.credentials,
+            now=now,
+            checkpoint=checkpoint,
+            store=save or (lambda _values: None),
+            platform_key=self.platform_key,
         )
 
 
@@ -101,7 +107,11 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
         return None
     module = registry.get(row.platform)
     account = AccountRef(
-        platform=row.platform, name=row.name, handle=row.handle, remote_id=row.account_remote_id, facts=dict(row.facts)
+        platform=row.platform,
+        name=row.name,
+        handle=row.handle,
+        remote_id=row.account_remote_id,
+        facts=dict(row.facts),
     )
     options, wrong = for_target(row.options, row.platform, row.name)
     items = [_item(settings, one, row.platform) for one in conn.execute(MEDIA, {"id": row.id})]
@@ -117,14 +127,26 @@ def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
         # Not there yet: enough to say what the post is (a media post), not to send it.
         probe = Probe.from_json(row.probe) if row.probe else None
         return MediaItem(
-            kind=MediaKind(probe.kind) if probe else MediaKind.IMAGE, mime=probe.mime if probe else "",
-            size=probe.size if probe else 0, width=probe.width if probe else 0, height=probe.height if probe else 0,
-            sha256=probe.sha256 if probe else "", alt=row.alt, name=row.name,
+            kind=MediaKind(probe.kind) if probe else MediaKind.IMAGE,
+            mime=probe.mime if probe else "",
+            size=probe.size if probe else 0,
+            width=probe.width if probe else 0,
+            height=probe.height if probe else 0,
+            sha256=probe.sha256 if probe else "",
+            alt=row.alt,
+            name=row.name,
         )
     key = row.storage_key
     return MediaItem(
-        kind=MediaKind(row.kind), mime=row.mime, size=row.size, width=row.width, height=row.height, sha256=row.sha256,
-        alt=row.alt, name=row.name, duration_s=row.duration_s,
+        kind=MediaKind(row.kind),
+        mime=row.mime,
+        size=row.size,
+        width=row.width,
+        height=row.height,
+        sha256=row.sha256,
+        alt=row.alt,
+        name=row.name,
+        duration_s=row.duration_s,
         url=store().public_url(key, expires_s=settings.url_lifetime_seconds) if reachable(settings, platform) else None,
         read=lambda: store().open(key),
     )

@@ -28,7 +28,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 def add(
     platform: Annotated[str, typer.Argument(help="Such as x or pinterest.")],
     name: Annotated[str, typer.Argument(help="Your own short name; PLATFORM:NAME names the account from then on.")],
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the platform whose credentials these are.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Ask the platform whose credentials these are.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Store an account. The credentials are one JSON object on standard input; a terminal is asked for them.
@@ -85,7 +87,9 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def check(account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]")] = None, as_json: Json = False) -> None:
+def check(
+    account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]")] = None, as_json: Json = False
+) -> None:
     """Ask the platforms whose credentials these are. Example: schedulerx accounts check x:acme"""
     with told(as_json=as_json):
         with database() as conn:
@@ -102,7 +106,10 @@ def check(account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]
 
 @app.command()
 def remove(account: Annotated[str, typer.Argument(metavar="PLATFORM:NAME")], as_json: Json = False) -> None:
-    """Delete an account: its credentials are wiped and what waits for it is canceled. Example: schedulerx accounts remove x:acme"""
+    """Delete an account: its credentials are wiped and what waits for it is canceled.
+
+    Example: schedulerx accounts remove x:acme
+    """
     with told(as_json=as_json), database() as conn:
         canceled = accounts.remove(conn, account, by=who())
     if as_json:
@@ -113,7 +120,10 @@ def remove(account: Annotated[str, typer.Argument(metavar="PLATFORM:NAME")], as_
 
 @app.command("rotate-key")
 def rotate_key(as_json: Json = False) -> None:
-    """Encrypt all credentials under the first key of SCHEDULERX_SECRET_KEY. Example: SCHEDULERX_SECRET_KEY=new,old schedulerx accounts rotate-key"""
+    """Encrypt all credentials under the first key of SCHEDULERX_SECRET_KEY.
+
+    Example: SCHEDULERX_SECRET_KEY=new,old schedulerx accounts rotate-key
+    """
     with told(as_json=as_json), database() as conn:
         count = accounts.rotate_keys(conn, current())
     if as_json:
@@ -144,13 +154,30 @@ def _identify(name: str) -> dict[str, Any]:
     try:
         answer = accounts.identify(settings, row)
     except TransportError as error:
-        return {"account": name, "ok": False, "code": error.code, "message": f"could not be asked: {error.detail}"}
+        return {
+            "account": name,
+            "ok": False,
+            "code": error.code,
+            "message": f"could not be asked: {error.detail}",
+        }
     if isinstance(answer, Identity):
         with database() as conn:
             accounts.keep_identity(conn, row.id, answer)
         missing = f"; missing scopes: {', '.join(answer.missing_scopes)}" if answer.missing_scopes else ""
-        return {"account": name, "ok": not missing, "code": "missing_scopes" if missing else None,
-                "handle": answer.handle, "remote_id": answer.remote_id, "facts": dict(answer.facts),
-                "message": f"works as {answer.handle}{missing}"}
-    code = answer.code if isinstance(answer, AuthExpired) else "rate_limited" if isinstance(answer, RateLimited) else answer.code
+        return {
+            "account": name,
+            "ok": not missing,
+            "code": "missing_scopes" if missing else None,
+            "handle": answer.handle,
+            "remote_id": answer.remote_id,
+            "facts": dict(answer.facts),
+            "message": f"works as {answer.handle}{missing}",
+        }
+    code = (
+        answer.code
+        if isinstance(answer, AuthExpired)
+        else "rate_limited"
+        if isinstance(answer, RateLimited)
+        else answer.code
+    )
     return {"account": name, "ok": False, "code": code, "message": answer.message}

@@ -22,7 +22,10 @@ Account = Annotated[str | None, typer.Option(help="Only this account, PLATFORM:N
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(min=1)] = 50, resolved: bool = False, code: Code = None, account: Account = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    resolved: bool = False,
+    code: Code = None,
+    account: Account = None,
     as_json: Json = False,
 ) -> None:
     """List dead letters, the oldest first. Example: schedulerx dead-letters list --code missed"""
@@ -38,8 +41,15 @@ def list_(
     for heading in ("id", "post", "account", "since", "what", "why", "what to do"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(str(row.id), str(row.post_id), row.account, ago(row.created_at), f"{row.status}: {row.plain}",
-                      row.message.replace("[", "\\["), row.next_action)
+        table.add_row(
+            str(row.id),
+            str(row.post_id),
+            row.account,
+            ago(row.created_at),
+            f"{row.status}: {row.plain}",
+            row.message.replace("[", "\\["),
+            row.next_action,
+        )
     console().print(table)
 
 
@@ -55,16 +65,23 @@ def show(number: Number, as_json: Json = False) -> None:
     say(f"  {letter.message}")
     say(f"  what to do: {letter.next_action}")
     for row in tries:
-        say(f"  try at {row.started_at:%Y-%m-%d %H:%M:%S} UTC: {row.outcome or 'under way'} {row.http_status or ''}"
-            f" {row.error_code or ''} {row.error_message or ''} {('settled: ' + row.settled) if row.settled else ''}")
+        say(
+            f"  try at {row.started_at:%Y-%m-%d %H:%M:%S} UTC: {row.outcome or 'under way'} {row.http_status or ''}"
+            f" {row.error_code or ''} {row.error_message or ''} {('settled: ' + row.settled) if row.settled else ''}"
+        )
 
 
 @app.command()
 def replay(
     number: Annotated[int | None, typer.Argument(metavar="ID")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All that --code and --account leave; never one that may be public.")] = False,
-    code: Code = None, account: Account = None,
-    resend: Annotated[bool, typer.Option("--resend", help="Although it may be public already: you have looked, it is not.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All that --code and --account leave; never one that may be public.")
+    ] = False,
+    code: Code = None,
+    account: Account = None,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="Although it may be public already: you have looked, it is not.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Put posts back on their way. Example: schedulerx dead-letters replay --all --code missed"""
@@ -87,7 +104,12 @@ def replay(
                 except NotAllowed as error:
                     refused.append((row.id, str(error)))
     if as_json:
-        emit({"replayed": [row.as_json() for row in done], "refused": [{"id": one, "message": why} for one, why in refused]})
+        emit(
+            {
+                "replayed": [row.as_json() for row in done],
+                "refused": [{"id": one, "message": why} for one, why in refused],
+            }
+        )
         return
     for row in done:
         say(f"{row.id}: {row.account}, post {row.post_id} is on its way again")
@@ -98,7 +120,11 @@ def replay(
 
 
 @app.command("mark-published")
-def mark_published(number: Number, url: Annotated[str | None, typer.Argument(help="Where it is.")] = None, as_json: Json = False) -> None:
+def mark_published(
+    number: Number,
+    url: Annotated[str | None, typer.Argument(help="Where it is.")] = None,
+    as_json: Json = False,
+) -> None:
     """You have seen it on the profile. Example: schedulerx dead-letters mark-published 3 https://x.com/acme/status/1"""
     with told(as_json=as_json), database() as conn:
         letter = desk.mark_published(conn, number, by=who(), url=url)

@@ -104,8 +104,19 @@ def _tail(log: Path) -> str:
 def _sandbox(folder: Path) -> Iterator[str]:
     """The emulated platforms; their page's address."""
     ready, log = folder / "sandbox.json", folder / "sandbox.log"
-    argv = [sys.executable, "-m", "platforms.sandbox", "--host", "127.0.0.1", "--port", "0",
-            "--data", str(folder / "sandbox"), "--ready-file", str(ready)]
+    argv = [
+        sys.executable,
+        "-m",
+        "platforms.sandbox",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--data",
+        str(folder / "sandbox"),
+        "--ready-file",
+        str(ready),
+    ]
     with _process(argv, log, dict(os.environ), 10.0) as child:
         _wait("the sandbox", START_S, child, log, ready.exists)
         yield str(json.loads(ready.read_text())["url"])
@@ -116,20 +127,28 @@ def _stack(folder: Path, page: str) -> Iterator[Path]:
     """``schedulerx up`` in the demo's own folder, pointed at the sandbox; its log."""
     ours = ("DATABASE_URL", "REDIS_URL", "R2_", "SCHEDULERX_", "FLOWER_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    env.update({
-        "SCHEDULERX_HOME": str(folder / "home"),
-        "SCHEDULERX_SPOOL_ID": f"demo-{os.getpid()}",
-        "SCHEDULERX_X_API_URL": page,
-        "SCHEDULERX_PINTEREST_API_URL": page,
-        "SCHEDULERX_LOG_FORMAT": "console",
-    })
+    env.update(
+        {
+            "SCHEDULERX_HOME": str(folder / "home"),
+            "SCHEDULERX_SPOOL_ID": f"demo-{os.getpid()}",
+            "SCHEDULERX_X_API_URL": page,
+            "SCHEDULERX_PINTEREST_API_URL": page,
+            "SCHEDULERX_LOG_FORMAT": "console",
+        }
+    )
     for name in [name for name in os.environ if name.startswith(ours)]:
         del os.environ[name]
     os.environ.update({name: value for name, value in env.items() if name.startswith("SCHEDULERX_")})
     log = folder / "up.log"
     say("Starting Postgres, Valkey, S3, beat, the workers and Flower ...")
     with _process([sys.executable, "-m", "scheduler.cli.main", "up"], log, env, STOP_S) as child:
-        _wait("schedulerx up", START_S, child, log, lambda: "schedulerx is up" in log.read_text(errors="replace"))
+        _wait(
+            "schedulerx up",
+            START_S,
+            child,
+            log,
+            lambda: "schedulerx is up" in log.read_text(errors="replace"),
+        )
         yield log
         say("Stopping in order: beat, workers, Flower, then the services ...")
 
@@ -171,11 +190,18 @@ def _run(folder: Path, count: int, page: str, log: Path) -> list[dict[str, Any]]
         return sorted((row for row in rows if row.post_id in ids), key=lambda row: (row.due_at, row.id))
 
     out = console()
-    bar = Progress(TextColumn("published"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
-                   console=out)
+    bar = Progress(
+        TextColumn("published"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=out,
+    )
     task = bar.add_task("published", total=2 * count)
     end = time.monotonic() + FINISH_S
-    with Live(console=out, refresh_per_second=5, transient=True) if out.is_terminal else contextlib.nullcontext() as live:
+    with (
+        Live(console=out, refresh_per_second=5, transient=True) if out.is_terminal else contextlib.nullcontext() as live
+    ):
         while True:
             rows = look()
             bar.update(task, completed=sum(row.status == "published" for row in rows))

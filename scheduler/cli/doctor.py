@@ -42,7 +42,10 @@ def examine(settings: Settings) -> list[Finding]:
     found.append(database)
     if database.ok:
         found.append(_guarded("schema", lambda: _schema(settings)))
-    found += [_guarded("broker", lambda: _broker(settings)), _guarded("object store", lambda: _store(settings))]
+    found += [
+        _guarded("broker", lambda: _broker(settings)),
+        _guarded("object store", lambda: _store(settings)),
+    ]
     if found[-1].ok:
         found.append(_public(settings))
     if database.ok and all(one.ok for one in found if one.name == "schema"):
@@ -96,7 +99,12 @@ def _broker(settings: Settings) -> Finding:
     version = info.get("valkey_version") or info.get("redis_version")
     keeps = policy.get("maxmemory-policy", "noeviction")
     if keeps != "noeviction":
-        return Finding("broker", False, f"maxmemory-policy is {keeps}; set it to noeviction, or hints vanish", needed=False)
+        return Finding(
+            "broker",
+            False,
+            f"maxmemory-policy is {keeps}; set it to noeviction, or hints vanish",
+            needed=False,
+        )
     return Finding("broker", True, f"{'Valkey' if 'valkey_version' in info else 'Redis'} {version}")
 
 
@@ -116,8 +124,12 @@ def _public(settings: Settings) -> Finding:
 
     if Store(settings.store()).is_public():
         return Finding("public media", True, "platforms can fetch from the store", needed=False)
-    return Finding("public media", False, "the store is private: platforms that fetch media by URL are refused; set"
-                   " R2_PUBLIC_URL", needed=False)
+    return Finding(
+        "public media",
+        False,
+        "the store is private: platforms that fetch media by URL are refused; set R2_PUBLIC_URL",
+        needed=False,
+    )
 
 
 def _alive(settings: Settings) -> list[Finding]:
@@ -147,8 +159,10 @@ def _work(settings: Settings) -> list[Finding]:
     with engine(settings.database()).connect() as conn:
         paused = conn.execute(text("SELECT by, at FROM switches WHERE name = 'all'")).one_or_none()
         accounts = conn.execute(
-            text("SELECT count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE state <> 'active')"
-                 " FROM accounts WHERE deleted_at IS NULL")
+            text(
+                "SELECT count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE state <> 'active')"
+                " FROM accounts WHERE deleted_at IS NULL"
+            )
         ).one()
         # What should be moving and is not: due, with its media, not paused.
         late = conn.execute(
@@ -165,22 +179,44 @@ def _work(settings: Settings) -> list[Finding]:
     if paused:
         found.append(Finding("stop button", False, f"pressed by {paused.by}; release it with: schedulerx resume"))
     good, bad = accounts
-    found.append(Finding("accounts", good > 0, f"{good} active" + (f", {bad} to be connected again" if bad else "")
-                         + ("" if good + bad else "; add one with: schedulerx accounts add"), needed=False))
+    found.append(
+        Finding(
+            "accounts",
+            good > 0,
+            f"{good} active"
+            + (f", {bad} to be connected again" if bad else "")
+            + ("" if good + bad else "; add one with: schedulerx accounts add"),
+            needed=False,
+        )
+    )
     if late.n and not paused:
         found.append(Finding("due posts", False, f"{late.n} have waited for up to {float(late.age):.0f} s"))
     else:
         found.append(Finding("due posts", True, "none waits"))
-    found.append(Finding("dead letters", desk == 0, f"{desk} open" + ("; see: schedulerx dead-letters list" if desk else ""),
-                         needed=False))
+    found.append(
+        Finding(
+            "dead letters",
+            desk == 0,
+            f"{desk} open" + ("; see: schedulerx dead-letters list" if desk else ""),
+            needed=False,
+        )
+    )
     overridden = [name for name in registry.names() if settings.api_url(name)]
     if overridden:
-        found.append(Finding("platforms", False, f"{', '.join(overridden)} point at another address (a sandbox),"
-                             " not at the real platform", needed=False))
+        found.append(
+            Finding(
+                "platforms",
+                False,
+                f"{', '.join(overridden)} point at another address (a sandbox), not at the real platform",
+                needed=False,
+            )
+        )
     return found
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
     """Say what is set, reachable, migrated and alive, and what is not. Exit 0 only if posts would go out.
 
     Example: schedulerx doctor --json
@@ -191,13 +227,22 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for
         found = [Finding("settings", False, str(error))]
     good = all(one.ok for one in found if one.needed)
     if as_json:
-        emit({"ok": good, "findings": [
-            {"name": one.name, "ok": one.ok, "needed": one.needed, "message": one.message} for one in found]})
+        emit(
+            {
+                "ok": good,
+                "findings": [
+                    {"name": one.name, "ok": one.ok, "needed": one.needed, "message": one.message} for one in found
+                ],
+            }
+        )
     else:
         out = console()
         for one in found:
             mark, colour = ("ok", "green") if one.ok else ("no", "red") if one.needed else ("note", "yellow")
             out.print(f"[{colour}]{mark:>5}[/{colour}]  {one.name:<14} {one.message.replace('[', chr(92) + '[')}")
-        out.print("Posts would go out." if good else "Posts would NOT go out.", style="bold green" if good else "bold red")
+        out.print(
+            "Posts would go out." if good else "Posts would NOT go out.",
+            style="bold green" if good else "bold red",
+        )
     if not good:
         raise typer.Exit(FAILED)

@@ -22,7 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="Look at files.")
 @app.command()
 def inspect(
     files: Annotated[list[str], typer.Argument(metavar="FILE...")],
-    for_: Annotated[str | None, typer.Option("--for", metavar="PLATFORM[:PLACEMENT]", help="Judge it for this platform.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="PLATFORM[:PLACEMENT]", help="Judge it for this platform.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write what the platform would get into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
@@ -56,7 +58,14 @@ def _rule(words: str) -> rules.MediaRule:
 
 
 def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str, Any]:
-    told_: dict[str, Any] = {"path": name, "ok": False, "reason": None, "probe": None, "actions": [], "output": None}
+    told_: dict[str, Any] = {
+        "path": name,
+        "ok": False,
+        "reason": None,
+        "probe": None,
+        "actions": [],
+        "output": None,
+    }
     path = Path(name).expanduser()
     try:
         found = probe(path, name=name)
@@ -84,7 +93,11 @@ def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str,
 
 def _say(one: dict[str, Any]) -> None:
     found = one["probe"]
-    what = f"{found['mime']}, {found['width']}x{found['height']}, {found['size']:,} bytes, {found['mode']}" if found else ""
+    what = (
+        f"{found['mime']}, {found['width']}x{found['height']}, {found['size']:,} bytes, {found['mode']}"
+        if found
+        else ""
+    )
     if not one["ok"]:
         say(f"{one['path']}: refused: {one['reason']['message']} [{one['reason']['code']}] {what}")
         return

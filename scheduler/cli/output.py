@@ -25,8 +25,15 @@ FAILED = 1
 REFUSED = 2
 
 COLOURS = {
-    "published": "green", "failed": "red", "missed": "red", "held": "yellow", "unknown": "yellow",
-    "retrying": "yellow", "canceled": "dim", "publishing": "cyan", "processing": "cyan",
+    "published": "green",
+    "failed": "red",
+    "missed": "red",
+    "held": "yellow",
+    "unknown": "yellow",
+    "retrying": "yellow",
+    "canceled": "dim",
+    "publishing": "cyan",
+    "processing": "cyan",
 }
 
 
@@ -73,7 +80,13 @@ def error_json(error: SchedulerXError) -> dict[str, Any]:
     plain: dict[str, Any] = {"code": error.code, "message": str(error)}
     if isinstance(error, InvalidPost):
         plain["violations"] = [
-            {"code": one.code, "message": one.message, "field": one.field, "file": one.file, "platform": one.platform}
+            {
+                "code": one.code,
+                "message": one.message,
+                "field": one.field,
+                "file": one.file,
+                "platform": one.platform,
+            }
             for one in error.violations
         ]
     return plain
@@ -118,8 +131,13 @@ def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None) -> T
         last = row.url if row.status == "published" else row.error_message or row.url
         account = row.account + (" [dim](test)[/dim]" if row.api_url else "")
         table.add_row(
-            str(row.id), str(row.post_id), account, f"[{colour}]{status}[/{colour}]" if colour else status,
-            f"{row.due_at:%Y-%m-%d %H:%M:%S}", "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
-            str(row.attempts), (last or "").replace("[", "\\["),
+            str(row.id),
+            str(row.post_id),
+            account,
+            f"[{colour}]{status}[/{colour}]" if colour else status,
+            f"{row.due_at:%Y-%m-%d %H:%M:%S}",
+            "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
+            str(row.attempts),
+            (last or "").replace("[", "\\["),
         )
     return table

@@ -21,14 +21,37 @@ from scheduler.intake import Media
 from scheduler.options import post_options, strangers
 from scheduler.settings import current
 
+HISTORY = sql("""
+    SELECT scheduled_post_id AS id, at, from_status, to_status, by, why
+      FROM transitions t WHERE scheduled_post_id = ANY(:ids) ORDER BY t.id
+""")
+TRIES = sql("""
+    SELECT scheduled_post_id AS id, started_at, sent_at, finished_at, outcome, settled, http_status, error_code,
+           error_message, worker
+      FROM publish_attempts WHERE scheduled_post_id = ANY(:ids) ORDER BY started_at
+""")
+FILES = sql("""
+    SELECT m.scheduled_post_id AS id, a.name, m.alt, r.state, r.progress, r.size, r.mime, r.width, r.height,
+           r.actions, coalesce(r.error_message, a.error_message) AS error
+      FROM scheduled_post_media m JOIN media_assets a ON a.id = m.asset_id
+      LEFT JOIN renditions r ON r.id = m.rendition_id
+     WHERE m.scheduled_post_id = ANY(:ids) ORDER BY m.scheduled_post_id, m.position
+""")
+
 app = typer.Typer(no_args_is_help=True, help="Look at and change scheduled posts.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Option_ = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="PLATFORM.KEY=VALUE", help="A platform's option, e.g. pinterest.board=Recipes; or post.window_minutes=30. Values may be JSON."),
+    typer.Option(
+        "--option",
+        metavar="PLATFORM.KEY=VALUE",
+        help="A platform's option, e.g. pinterest.board=Recipes; or post.window_minutes=30. Values may be JSON.",
+    ),
 ]
-MediaOption = Annotated[list[str] | None, typer.Option("--media", metavar="FILE|URL", help="A picture; repeat for more.")]
+MediaOption = Annotated[
+    list[str] | None, typer.Option("--media", metavar="FILE|URL", help="A picture; repeat for more.")
+]
 Alt = Annotated[list[str] | None, typer.Option("--alt", help="What the picture shows; one for each --media, in order.")]
 
 
@@ -62,7 +85,9 @@ def post(
     to: Annotated[list[str], typer.Option("--to", metavar="PLATFORM:NAME", help="An account; repeat for more.")],
     media: MediaOption = None,
     alt: Alt = None,
-    at: Annotated[str, typer.Option(help="When: 2026-12-24T18:00 (with --tz), 2026-12-24T18:00+01:00, or now.")] = "now",
+    at: Annotated[
+        str, typer.Option(help="When: 2026-12-24T18:00 (with --tz), 2026-12-24T18:00+01:00, or now.")
+    ] = "now",
     tz: Annotated[str | None, typer.Option(help="IANA zone for a time without offset, e.g. Europe/Berlin.")] = None,
     option: Option_ = None,
     key: Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key makes one post only.")] = None,
@@ -70,12 +95,19 @@ def post(
 ) -> None:
     """Schedule a post.
 
-    Example: schedulerx post "Soup is ready" --to x:acme --to pinterest:acme --media soup.jpg --alt "a bowl" --option pinterest.board=Recipes --at 2026-12-24T18:00 --tz Europe/Berlin
+    Example: schedulerx post "Soup is ready" --to x:acme --to pinterest:acme --media soup.jpg --alt "a bowl"
+    --option pinterest.board=Recipes --at 2026-12-24T18:00 --tz Europe/Berlin
     """
     with told(as_json=as_json):
         words = typer.get_text_stream("stdin").read() if text == "-" else text
         made = schedule(
-            words, to=to, at=at, tz=tz, media=media_of(media, alt), options=options_of(option), idempotency_key=key
+            words,
+            to=to,
+            at=at,
+            tz=tz,
+            media=media_of(media, alt),
+            options=options_of(option),
+            idempotency_key=key,
         )
     if as_json:
         emit(made.as_json())
@@ -85,7 +117,10 @@ def post(
 
 def check(
     text: Annotated[str, typer.Argument(help="The text to check.")],
-    for_: Annotated[list[str], typer.Option("--for", metavar="PLATFORM[:NAME]", help="Where it would go; repeat for more.")],
+    for_: Annotated[
+        list[str],
+        typer.Option("--for", metavar="PLATFORM[:NAME]", help="Where it would go; repeat for more."),
+    ],
     media: MediaOption = None,
     alt: Alt = None,
     option: Option_ = None,
@@ -102,7 +137,7 @@ def check(
         of_post, bad = post_options(chosen)
         named = [_reference(one) for one in for_]
         general = general + bad + strangers(chosen, [(one.platform, one.name) for one in named])
-        targets = []
+        targets: list[dict[str, Any]] = []
         for account in named:
             found = check_one(text, account, arrived, chosen, of_post, settings)
             targets.append(
@@ -116,7 +151,10 @@ def check(
                         for one in dict.fromkeys([*general, *found.violations])
                     ],
                     "media": [
-                        {"file": one.name, "actions": [{"name": act.name, "why": act.why} for act in recipe.actions]}
+                        {
+                            "file": one.name,
+                            "actions": [{"name": act.name, "why": act.why} for act in recipe.actions],
+                        }
                         for one, recipe in zip(arrived, found.recipes, strict=False)
                     ],
                 }
@@ -162,7 +200,9 @@ def list_(
     with told(as_json=as_json):
         unknown = sorted(set(status or []) - {one.value for one in Status})
         if unknown:
-            raise Refused(f"There is no status {', '.join(unknown)}; there are: {', '.join(one.value for one in Status)}")
+            raise Refused(
+                f"There is no status {', '.join(unknown)}; there are: {', '.join(one.value for one in Status)}"
+            )
         if account:
             accounts.split(account)
         with database() as conn:
@@ -178,40 +218,40 @@ def list_(
 @app.command()
 def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Show a post with all that happened to it. Example: schedulerx posts show 12"""
-    with told(as_json=as_json):
-        with database() as conn:
-            found = store.load(conn, number)
-            ids = [one.id for one in found.scheduled]
-            history = conn.execute(
-                sql("""SELECT scheduled_post_id AS id, at, from_status, to_status, by, why FROM transitions
-                        WHERE scheduled_post_id = ANY(:ids) ORDER BY id"""), {"ids": ids}).mappings().all()
-            tries = conn.execute(
-                sql("""SELECT scheduled_post_id AS id, started_at, sent_at, finished_at, outcome, settled, http_status,
-                              error_code, error_message, worker
-                         FROM publish_attempts WHERE scheduled_post_id = ANY(:ids) ORDER BY started_at"""),
-                {"ids": ids}).mappings().all()
-            media = conn.execute(
-                sql("""SELECT m.scheduled_post_id AS id, a.name, m.alt, r.state, r.progress, r.size, r.mime, r.width,
-                              r.height, r.actions, coalesce(r.error_message, a.error_message) AS error
-                         FROM scheduled_post_media m JOIN media_assets a ON a.id = m.asset_id
-                         LEFT JOIN renditions r ON r.id = m.rendition_id
-                        WHERE m.scheduled_post_id = ANY(:ids) ORDER BY m.scheduled_post_id, m.position"""),
-                {"ids": ids}).mappings().all()
+    with told(as_json=as_json), database() as conn:
+        found = store.load(conn, number)
+        ids = [one.id for one in found.scheduled]
+        history, tries, media = (
+            conn.execute(query, {"ids": ids}).mappings().all() for query in (HISTORY, TRIES, FILES)
+        )
     if as_json:
-        emit({**found.as_json(), "history": [dict(row) for row in history], "attempts": [dict(row) for row in tries],
-              "media": [dict(row) for row in media]})
+        emit(
+            {
+                **found.as_json(),
+                "history": [dict(row) for row in history],
+                "attempts": [dict(row) for row in tries],
+                "media": [dict(row) for row in media],
+            }
+        )
         return
     out = console()
     out.print(posts_table(found.scheduled, title=f"Post {found.id} (correlation {found.correlation_id})"))
     say(found.text)
     for row in media:
-        say(f"  {row['id']}: {row['name']} -> {row['state'] or 'waits'} {row['mime'] or ''}"
-            f" {row['width'] or '?'}x{row['height'] or '?'} {row['size'] or '?'} B {row['error'] or ''}")
+        say(
+            f"  {row['id']}: {row['name']} -> {row['state'] or 'waits'} {row['mime'] or ''}"
+            f" {row['width'] or '?'}x{row['height'] or '?'} {row['size'] or '?'} B {row['error'] or ''}"
+        )
     for row in history:
-        say(f"  {row['at']:%H:%M:%S.%f} {row['id']}: {row['from_status']} -> {row['to_status']} ({row['by']}) {row['why']}")
+        say(
+            f"  {row['at']:%H:%M:%S.%f} {row['id']}: {row['from_status']} -> {row['to_status']}"
+            f" ({row['by']}) {row['why']}"
+        )
     for row in tries:
-        say(f"  try at {row['started_at']:%H:%M:%S} {row['id']}: {row['outcome'] or 'under way'}"
-            f" {row['http_status'] or ''} {row['error_code'] or ''} {row['error_message'] or ''}")
+        say(
+            f"  try at {row['started_at']:%H:%M:%S} {row['id']}: {row['outcome'] or 'under way'}"
+            f" {row['http_status'] or ''} {row['error_code'] or ''} {row['error_message'] or ''}"
+        )
 
 
 @app.command()

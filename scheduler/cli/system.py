@@ -33,8 +33,10 @@ def up(
     with told():
         folder = home or from_environment().home
         if os.environ.get("DATABASE_URL") and not os.environ.get("SCHEDULERX_SECRET_KEY"):
-            raise NotConfigured("DATABASE_URL is set, so SCHEDULERX_SECRET_KEY has to be, too: make one with"
-                                " `schedulerx secret-key` and give it to every process")
+            raise NotConfigured(
+                "DATABASE_URL is set, so SCHEDULERX_SECRET_KEY has to be, too: make one with"
+                " `schedulerx secret-key` and give it to every process"
+            )
 
     def ready(info: StackInfo) -> None:
         say(f"schedulerx is up. Flower: {info.flower_url or 'off'}. Data folder: {folder}. Stop with Ctrl-C.")
@@ -56,12 +58,16 @@ def migrate_() -> None:
             migrate.upgrade(url)
         except OperationalError as error:
             told_ = str(error.orig or error).strip().splitlines()
-            raise Unavailable(f"The database does not answer ({told_[0] if told_ else 'no reason given'}); check DATABASE_URL") from None
+            raise Unavailable(
+                f"The database does not answer ({told_[0] if told_ else 'no reason given'}); check DATABASE_URL"
+            ) from None
         say(f"The schema is at {migrate.current(url)} (it was at {before or 'nothing'}).")
 
 
 def pause(
-    account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]", help="One account; all where none is named.")] = None,
+    account: Annotated[
+        str | None, typer.Argument(metavar="[PLATFORM:NAME]", help="One account; all where none is named.")
+    ] = None,
     why: Annotated[str, typer.Option(help="For the record.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -71,12 +77,16 @@ def pause(
     if as_json:
         emit({"paused": account or "all", "posts": stopped})
     else:
-        say(f"{account or 'Everything'} is paused; {stopped} posts wait. A call that is under way is not called back."
-            f" Release: schedulerx resume {account or ''}".rstrip())
+        say(
+            f"{account or 'Everything'} is paused; {stopped} posts wait. A call that is under way is not called back."
+            f" Release: schedulerx resume {account or ''}".rstrip()
+        )
 
 
 def resume(
-    account: Annotated[str | None, typer.Argument(metavar="[PLATFORM:NAME]", help="One account; all where none is named.")] = None,
+    account: Annotated[
+        str | None, typer.Argument(metavar="[PLATFORM:NAME]", help="One account; all where none is named.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Release the stop button. What is inside its window goes out. Example: schedulerx resume"""
@@ -89,7 +99,8 @@ def resume(
 
 
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False, as_json: Json = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Clean up: old history, and media that no post needs any more (marked, a day later deleted).
 
@@ -102,10 +113,20 @@ def prune(
             pass
         done = cleaning.run(current(), dry_run=dry_run)
     if as_json:
-        emit({"transitions": done.transitions, "marked": done.marked, "deleted": done.deleted, "dry_run": done.dry_run})
+        emit(
+            {
+                "transitions": done.transitions,
+                "marked": done.marked,
+                "deleted": done.deleted,
+                "dry_run": done.dry_run,
+            }
+        )
     else:
         verb = "would be" if dry_run else "were"
-        say(f"{done.transitions} history rows {verb} removed, {done.marked} files {verb} marked, {done.deleted} deleted.")
+        say(
+            f"{done.transitions} history rows {verb} removed, {done.marked} files {verb} marked,"
+            f" {done.deleted} deleted."
+        )
 
 
 def secret_key() -> None:

@@ -35,12 +35,8 @@ def upgrade() -> None:
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("limited_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "facts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
-        sa.Column(
-            "scopes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False
-        ),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("scopes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("api_url", sa.Text(), nullable=True),
         sa.Column(
             "created_at",
@@ -147,9 +143,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
-        sa.Column(
-            "at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_switches")),
     )
     op.create_table(
@@ -161,9 +155,7 @@ def upgrade() -> None:
         sa.Column("to_status", sa.Text(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
-        sa.Column(
-            "at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transitions")),
     )
     op.create_index("ix_transitions_at", "transitions", ["at"], unique=False, postgresql_using="brin")
@@ -173,9 +165,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text(), nullable=False),
         sa.Column("queue", sa.Text(), nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
-        sa.Column(
-            "seen_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
@@ -199,9 +189,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(
-            ["post_id"], ["posts.id"], name=op.f("fk_post_versions_post_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name=op.f("fk_post_versions_post_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_post_versions")),
         sa.UniqueConstraint("post_id", "number", name=op.f("uq_post_versions_post_id_number")),
     )
@@ -213,9 +201,7 @@ def upgrade() -> None:
         sa.Column("recipe", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("state", sa.Text(), server_default="pending", nullable=False),
         sa.Column("progress", sa.Float(), server_default="0", nullable=False),
-        sa.Column(
-            "actions", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False
-        ),
+        sa.Column("actions", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("spool", sa.Text(), nullable=True),
         sa.Column("sha256", sa.Text(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=True),
@@ -253,9 +239,7 @@ def upgrade() -> None:
             "state <> 'ready' OR (sha256 IS NOT NULL AND storage_key IS NOT NULL AND size IS NOT NULL)",
             name=op.f("ck_renditions_ready"),
         ),
-        sa.CheckConstraint(
-            "state IN ('pending', 'rendered', 'ready', 'failed')", name=op.f("ck_renditions_state")
-        ),
+        sa.CheckConstraint("state IN ('pending', 'rendered', 'ready', 'failed')", name=op.f("ck_renditions_state")),
         sa.ForeignKeyConstraint(["asset_id"], ["media_assets.id"], name=op.f("fk_renditions_asset_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_renditions")),
         sa.UniqueConstraint("asset_id", "recipe_hash", name=op.f("uq_renditions_asset_id_recipe_hash")),
@@ -294,9 +278,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("checkpoint_expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "lookups", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("lookups", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("remote_id", sa.Text(), nullable=True),
         sa.Column("remote_url", sa.Text(), nullable=True),
         sa.Column("first_sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -319,9 +301,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint(
-            "(status = 'held') = (held_for IS NOT NULL)", name=op.f("ck_scheduled_posts_held")
-        ),
+        sa.CheckConstraint("(status = 'held') = (held_for IS NOT NULL)", name=op.f("ck_scheduled_posts_held")),
         sa.CheckConstraint(
             "(status IN ('canceled', 'failed', 'missed', 'published')) = (finalized_at IS NOT NULL)",
             name=op.f("ck_scheduled_posts_finalized"),
@@ -338,9 +318,7 @@ def upgrade() -> None:
             "held_for IS NULL OR held_for IN ('approval', 'outcome_unknown', 'reconnect')",
             name=op.f("ck_scheduled_posts_held_for"),
         ),
-        sa.CheckConstraint(
-            "remote_id IS NULL OR status = 'published'", name=op.f("ck_scheduled_posts_remote_id")
-        ),
+        sa.CheckConstraint("remote_id IS NULL OR status = 'published'", name=op.f("ck_scheduled_posts_remote_id")),
         sa.CheckConstraint(
             "status <> 'published' OR (published_at IS NOT NULL AND evidence IS NOT NULL)",
             name=op.f("ck_scheduled_posts_published"),
@@ -355,9 +333,7 @@ def upgrade() -> None:
         sa.CheckConstraint("window_ends_at >= due_at", name=op.f("ck_scheduled_posts_window")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_scheduled_posts_account_id")),
         sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name=op.f("fk_scheduled_posts_post_id")),
-        sa.ForeignKeyConstraint(
-            ["version_id"], ["post_versions.id"], name=op.f("fk_scheduled_posts_version_id")
-        ),
+        sa.ForeignKeyConstraint(["version_id"], ["post_versions.id"], name=op.f("fk_scheduled_posts_version_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_scheduled_posts")),
         sa.UniqueConstraint("post_id", "account_id", name=op.f("uq_scheduled_posts_post_id_account_id")),
         postgresql_with={
@@ -440,9 +416,7 @@ def upgrade() -> None:
         sa.Column("resolution", sa.Text(), nullable=True),
         sa.Column("resolved_by", sa.Text(), nullable=True),
         sa.CheckConstraint("status IN ('failed', 'held', 'missed')", name=op.f("ck_dead_letters_status")),
-        sa.CheckConstraint(
-            "(resolved_at IS NULL) = (resolution IS NULL)", name=op.f("ck_dead_letters_resolved")
-        ),
+        sa.CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name=op.f("ck_dead_letters_resolved")),
         sa.ForeignKeyConstraint(
             ["scheduled_post_id"],
             ["scheduled_posts.id"],
@@ -492,9 +466,7 @@ def upgrade() -> None:
             "settled IS NULL OR settled IN ('found', 'absent', 'person')",
             name=op.f("ck_publish_attempts_settled"),
         ),
-        sa.CheckConstraint(
-            "(outcome IS NULL) = (finished_at IS NULL)", name=op.f("ck_publish_attempts_finished")
-        ),
+        sa.CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name=op.f("ck_publish_attempts_finished")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_publish_attempts_account_id")),
         sa.ForeignKeyConstraint(
             ["scheduled_post_id"],
@@ -502,9 +474,7 @@ def upgrade() -> None:
             name=op.f("fk_publish_attempts_scheduled_post_id"),
             ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(
-            ["version_id"], ["post_versions.id"], name=op.f("fk_publish_attempts_version_id")
-        ),
+        sa.ForeignKeyConstraint(["version_id"], ["post_versions.id"], name=op.f("fk_publish_attempts_version_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_publish_attempts")),
         postgresql_with={
             "autovacuum_vacuum_scale_factor": "0",
@@ -514,9 +484,7 @@ def upgrade() -> None:
             "fillfactor": "85",
         },
     )
-    op.create_index(
-        "ix_publish_attempts_account", "publish_attempts", ["account_id", "started_at"], unique=False
-    )
+    op.create_index("ix_publish_attempts_account", "publish_attempts", ["account_id", "started_at"], unique=False)
     op.create_index(
         "ix_publish_attempts_scheduled_post",
         "publish_attempts",
@@ -530,12 +498,8 @@ def upgrade() -> None:
         sa.Column("asset_id", sa.BigInteger(), nullable=False),
         sa.Column("rendition_id", sa.BigInteger(), nullable=True),
         sa.Column("alt", sa.Text(), server_default="", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["asset_id"], ["media_assets.id"], name=op.f("fk_scheduled_post_media_asset_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["rendition_id"], ["renditions.id"], name=op.f("fk_scheduled_post_media_rendition_id")
-        ),
+        sa.ForeignKeyConstraint(["asset_id"], ["media_assets.id"], name=op.f("fk_scheduled_post_media_asset_id")),
+        sa.ForeignKeyConstraint(["rendition_id"], ["renditions.id"], name=op.f("fk_scheduled_post_media_rendition_id")),
         sa.ForeignKeyConstraint(
             ["scheduled_post_id"],
             ["scheduled_posts.id"],
@@ -545,9 +509,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scheduled_post_id", "position", name=op.f("pk_scheduled_post_media")),
     )
     op.create_index("ix_scheduled_post_media_asset", "scheduled_post_media", ["asset_id"], unique=False)
-    op.create_index(
-        "ix_scheduled_post_media_rendition", "scheduled_post_media", ["rendition_id"], unique=False
-    )
+    op.create_index("ix_scheduled_post_media_rendition", "scheduled_post_media", ["rendition_id"], unique=False)
 
 
 def downgrade() -> None:
@@ -557,9 +519,7 @@ def downgrade() -> None:
     op.drop_index("ix_publish_attempts_scheduled_post", table_name="publish_attempts")
     op.drop_index("ix_publish_attempts_account", table_name="publish_attempts")
     op.drop_table("publish_attempts")
-    op.drop_index(
-        "uq_dead_letters_open", table_name="dead_letters", postgresql_where=sa.text("resolved_at IS NULL")
-    )
+    op.drop_index("uq_dead_letters_open", table_name="dead_letters", postgresql_where=sa.text("resolved_at IS NULL"))
     op.drop_table("dead_letters")
     op.drop_index(
         "uq_scheduled_posts_remote",
@@ -615,16 +575,10 @@ def downgrade() -> None:
     op.drop_table("transitions")
     op.drop_table("switches")
     op.drop_table("posts")
-    op.drop_index(
-        "uq_media_assets_sha256", table_name="media_assets", postgresql_where=sa.text("source_url IS NULL")
-    )
-    op.drop_index(
-        "ix_media_assets_pending", table_name="media_assets", postgresql_where=sa.text("state = 'pending'")
-    )
+    op.drop_index("uq_media_assets_sha256", table_name="media_assets", postgresql_where=sa.text("source_url IS NULL"))
+    op.drop_index("ix_media_assets_pending", table_name="media_assets", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("media_assets")
     op.drop_table("idempotency_keys")
-    op.drop_index(
-        "uq_accounts_platform_name", table_name="accounts", postgresql_where=sa.text("deleted_at IS NULL")
-    )
+    op.drop_index("uq_accounts_platform_name", table_name="accounts", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_table("accounts")
     op.execute(sa.text("DROP SEQUENCE post_ids"))

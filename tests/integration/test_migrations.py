@@ -1,0 +1,113 @@
+"""The schema: up, down and up again; the models say the same as the migrations."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.pool import NullPool
+
+from db import migrate
+from db.models import Base
+from db.session import normalized
+
+
+@pytest.fixture
+def fresh_url(database_url):
+    """An empty database of its own."""
+    server = create_engine(normalized(database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with server.connect() as conn:
+        conn.execute(text("DROP DATABASE IF EXISTS fresh WITH (FORCE)"))
+        conn.execute(text("CREATE DATABASE fresh"))
+    yield database_url.rsplit("/", 1)[0] + "/fresh"
+    with server.connect() as conn:
+        conn.execute(text("DROP DATABASE IF EXISTS fresh WITH (FORCE)"))
+
+
+def tables(url):
+    """What is in the database, without Alembic's own table."""
+    found = inspect(create_engine(normalized(url), poolclass=NullPool))
+    return set(found.get_table_names()) - {"alembic_version"}, set(found.get_sequence_names())
+
+
+def test_up_down_and_up_again_leave_what_they_should(fresh_url):
+    assert migrate.current(fresh_url) is None
+    migrate.upgrade(fresh_url)
+    assert migrate.current(fresh_url) == migrate.head()
+    assert tables(fresh_url)[0] == {table.name for table in Base.metadata.sorted_tables}
+    migrate.downgrade(fresh_url, "base")
+    assert tables(fresh_url) == (set(), set())
+    migrate.upgrade(fresh_url)
+    assert migrate.drift(fresh_url) == []
+
+
+def test_an_upgrade_that_is_done_changes_nothing(fresh_url):
+    migrate.upgrade(fresh_url)
+    migrate.upgrade(fresh_url)
+    assert migrate.current(fresh_url) == migrate.head()
+
+
+def test_four_machines_that_start_at_once_migrate_once(fresh_url):
+    errors: list[BaseException] = []
+
+    def machine() -> None:
+        try:
+            migrate.upgrade(fresh_url)
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=machine) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert migrate.current(fresh_url) == migrate.head()
+
+
+def test_constraints_and_partial_indexes_agree_with_the_models(fresh_url):
+    """Alembic's comparison does not look at check constraints, predicates and storage settings."""
+    migrate.upgrade(fresh_url)
+    by_migration = catalogue(fresh_url)
+    migrate.downgrade(fresh_url, "base")
+    engine = create_engine(normalized(fresh_url), poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    try:
+        assert catalogue(fresh_url) == by_migration
+    finally:
+        Base.metadata.drop_all(engine)
+
+
+def catalogue(url):
+    """What Postgres itself says of columns, constraints, indexes and settings."""
+    engine = create_engine(normalized(url), poolclass=NullPool)
+    with engine.connect() as conn:
+        return [
+            sorted(map(tuple, conn.execute(text(query)).all()))
+            for query in (
+                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                " WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'",
+                "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+                " AND tablename <> 'alembic_version'",
+                "SELECT relname, coalesce(array_to_string(reloptions, ','), '') FROM pg_class WHERE relkind = 'r'"
+                " AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'",
+                "SELECT table_name, column_name, data_type, is_nullable, coalesce(column_default, '')"
+                " FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
+            )
+        ]
+
+
+def test_the_command_upgrades_checks_and_refuses_wrong_usage(fresh_url, monkeypatch, capsys):
+    monkeypatch.setenv("DATABASE_URL", fresh_url)
+    assert migrate.main(["check"]) == 1
+    assert migrate.main(["upgrade"]) == 0
+    assert migrate.main(["check"]) == 0
+    assert migrate.main(["current"]) == 0
+    assert migrate.main(["downgrade", "base"]) == 0
+    assert migrate.main(["downgrade"]) == 2
+    assert migrate.main(["fly"]) == 2
+    assert migrate.main([]) == 2
+    monkeypatch.delenv("DATABASE_URL")
+    assert migrate.main(["check"]) == 2
+    assert "usage" in capsys.readouterr().err
