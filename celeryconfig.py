@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from celery.beat import BeatLazyFunc
 from celery.schedules import crontab
 from kombu import Queue
 
@@ -47,6 +50,8 @@ task_routes = {
     "upload.*": {"queue": "upload"},
     "publish.*": {"queue": "publish"},
     "followup.*": {"queue": "followup"},
+    # Alerts and webhooks: in the followup worker, but never on more than two of its threads (workers.notify).
+    "notify.*": {"queue": "followup"},
     "alive.*": {"queue": "dispatch"},
 }
 imports = (
@@ -56,6 +61,7 @@ imports = (
     "workers.upload",
     "workers.publish",
     "workers.followup",
+    "workers.notify",
 )
 
 # A dead broker must cost seconds, not a hang: without a socket timeout a publish on a silently dead
@@ -86,6 +92,8 @@ worker_hijack_root_logger = False
 
 # For Flower.
 worker_send_task_events = True
+# Not for what happens all the time and means nothing to a person: it would push real work out of Flower's memory.
+task_annotations = {name: {"send_events": False} for name in ("dispatch.second", "dispatch.pulse", "alive.pulse")}
 task_send_sent_event = False  # an event for each hint sent would double the broker's work
 event_queue_expires = 60.0
 
@@ -97,7 +105,11 @@ enable_utc = True
 beat_schedule = {
     "second": {"task": "dispatch.second", "schedule": 1.0},
     "minute": {"task": "dispatch.minute", "schedule": crontab()},
-    "pulse": {"task": "dispatch.pulse", "schedule": 15.0},
+    # It carries beat's own clock, read as it is sent: an old pulse out of a backlog proves nothing.
+    "pulse": {"task": "dispatch.pulse", "schedule": _settings.heartbeat_seconds, "args": (BeatLazyFunc(time.time),)},
     "prune": {"task": "dispatch.prune", "schedule": crontab(hour="3", minute="17")},
+    "notify": {"task": "notify.pump", "schedule": 5.0},
+    "alerts": {"task": "notify.watch", "schedule": crontab()},
+    "notify-prune": {"task": "notify.prune", "schedule": crontab(hour="3", minute="27")},
 }
 beat_max_loop_interval = 1.0

@@ -12,6 +12,8 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from db.redaction import remember, secrets_in
+
 
 class SecretKeyError(Exception):
     """The key is missing, malformed, or not the one that the credentials were encrypted with."""
@@ -42,6 +44,7 @@ class Cipher:
 
     def seal(self, credentials: Mapping[str, Any]) -> bytes:
         """The encrypted JSON of ``credentials``."""
+        remember(*secrets_in(credentials))
         return self._fernet.encrypt(json.dumps(credentials, sort_keys=True).encode())
 
     def open(self, token: bytes) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class Cipher:
             ) from None
         if not isinstance(opened, dict):
             raise SecretKeyError("The stored credentials are not a JSON object")
+        remember(*secrets_in(opened))
         return opened
 
     def rotate(self, token: bytes) -> bytes:

@@ -1,4 +1,7 @@
-"""Schema versions: ``python -m db.migrate upgrade|downgrade|current|check`` and the same from Python."""
+"""Schema versions: ``python -m db.migrate upgrade|downgrade|current|check`` and the same from Python.
+
+Alembic is imported where it is used: every script asks for ``head()``, which reads file names only.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,15 @@ import os
 import sys
 from pathlib import Path
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from typing import TYPE_CHECKING
+
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from db.models import Base
 from db.session import CONNECT_TIMEOUT_S, normalized
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 UPGRADE_LOCK = 7_235_311
 """Advisory lock: two machines that start at once migrate one after the other."""
@@ -23,6 +25,8 @@ UPGRADE_LOCK = 7_235_311
 
 def config(url: str) -> Config:
     """Alembic's configuration, without an ini file."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     made.attributes["url"] = normalized(url)
@@ -30,8 +34,9 @@ def config(url: str) -> Config:
 
 
 def head() -> str:
-    """The newest schema version this code knows."""
-    found = ScriptDirectory.from_config(config("postgresql://")).get_current_head()
+    """The newest schema version this code knows: migrations are named by their number, which is their revision."""
+    files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*_*.py")
+    found = max((file.name.partition("_")[0] for file in files), default=None)
     if found is None:
         raise RuntimeError("the package has no migrations: it was not built right")
     return found
@@ -39,6 +44,8 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """The schema version of the database; None: it is empty."""
+    from alembic.migration import MigrationContext
+
     engine = create_engine(normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     with engine.connect() as conn:
         return MigrationContext.configure(conn).get_current_revision()
@@ -46,6 +53,8 @@ def current(url: str) -> str | None:
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings the schema to ``revision``; safe to run from many machines at once."""
+    from alembic import command
+
     engine = create_engine(normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     with engine.connect() as guard:
         guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -58,11 +67,18 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Takes the schema back to ``revision``."""
+    from alembic import command
+
     command.downgrade(config(url), revision)
 
 
 def drift(url: str) -> list[object]:
     """Differences between the models and the database; empty: they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from db.models import Base
+
     engine = create_engine(normalized(url), poolclass=NullPool)
     with engine.connect() as conn:
         return list(compare_metadata(MigrationContext.configure(conn), Base.metadata))

@@ -354,7 +354,8 @@ class DeadLetter(Base):
 
     __tablename__ = "dead_letters"
 
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(IDS, server_default=IDS.next_value(), primary_key=True)
+    """From the posts' sequence: people name a dead letter by its own number or by its scheduled post's."""
     scheduled_post_id: Mapped[int] = mapped_column(ForeignKey("scheduled_posts.id", ondelete="CASCADE"))
     generation: Mapped[int]
     status: Mapped[str]
@@ -507,3 +508,146 @@ class WorkerBeat(Base):
     slots: Mapped[int] = mapped_column(Integer)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    beat_at: Mapped[datetime | None]
+    """Beat's own clock when the pulse that came last was sent."""
+    dispatched_at: Mapped[datetime | None]
+    """When a dispatch worker handed that pulse on; the database's clock, as below."""
+    pulse_at: Mapped[datetime | None]
+    """When it arrived here. ``seen_at`` may be younger: a busy worker also reports by itself."""
+
+
+class Tally(Base):
+    """A counter that only grows: what history said before it was pruned. See ``scheduler.tallies``."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    labels: Mapped[dict[str, Any]] = mapped_column(primary_key=True)
+    value: Mapped[float]
+
+
+class TallyMark(Base):
+    """Up to when history is in the tallies."""
+
+    __tablename__ = "tally_marks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    counted_to: Mapped[datetime]
+
+
+class Webhook(Base):
+    """A receiver that is told what becomes of posts."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    origin: Mapped[str]
+    """Scheme, host and port only: the path or the query of a URL may be a secret."""
+    sealed: Mapped[bytes]
+    """Encrypted like credentials: the whole URL and the key that signs."""
+    events: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """Which events it wants; empty: all."""
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    removed_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+
+
+class WebhookDelivery(Base):
+    """One event for one webhook, written by the transaction in which the thing happened."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    """What the receiver recognises a repetition by; a retry and a replay keep it."""
+    webhook_id: Mapped[int]
+    """No foreign key: a webhook that is being removed must never make publishing fail."""
+    event: Mapped[str]
+    scheduled_post_id: Mapped[int | None]
+    data: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    available_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    tried_from: Mapped[datetime] = mapped_column(server_default=NOW)
+    """Since when it is tried: when it happened, or when it was replayed."""
+    lease_expires_at: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+    finished_at: Mapped[datetime | None]
+    http_status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state"),
+        CheckConstraint("(state = 'waiting') = (finished_at IS NULL)", name="finished"),
+        Index("ix_webhook_deliveries_waiting", "available_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_webhook_deliveries_webhook", "webhook_id", "created_at"),
+    )
+
+
+class Alert(Base):
+    """Something that a person should know, from when it was seen until it was over."""
+
+    __tablename__ = "alerts"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    rule: Mapped[str]
+    subject: Mapped[str]
+    severity: Mapped[str]
+    message: Mapped[str]
+    mark: Mapped[int]
+    """Grows when the matter gets worse (the newest dead letter in it): then it is told again."""
+    opened_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    gone_at: Mapped[datetime | None]
+    """Since when it has not been seen any more; closed after a while, so that flapping is not told."""
+    closed_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    told_mark: Mapped[int | None]
+    end_told_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("severity IN ('warning', 'critical')", name="severity"),
+        Index("uq_alerts_open", "rule", "subject", unique=True, postgresql_where=text("closed_at IS NULL")),
+    )
+
+
+class AlertMessage(Base):
+    """A message on its way to one alert channel; each channel has its own, so that none waits for another."""
+
+    __tablename__ = "alert_messages"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    channel: Mapped[str]
+    """Place in SCHEDULERX_ALERT_URLS and scheme, such as ``1 mailto``: the URL itself is a secret."""
+    title: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    available_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    lease_expires_at: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'sent', 'failed')", name="state"),
+        CheckConstraint("(state = 'waiting') = (finished_at IS NULL)", name="finished"),
+        Index("ix_alert_messages_waiting", "available_at", postgresql_where=text("state = 'waiting'")),
+    )
+
+
+class AuditEntry(Base):
+    """Who did what to which post or account. A trigger refuses changes; prune removes what is old enough."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    by: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    before: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    after: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+    __table_args__ = (Index("ix_audit_log_subject", "subject", "id"),)

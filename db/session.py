@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import tenacity
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -100,6 +99,8 @@ def repeat_safe(work: Callable[[], T], *, tries: int = 3, seconds: float = 10.0)
 
     :raises sqlalchemy.exc.DBAPIError: the last try's error.
     """
+    import tenacity  # here: it brings asyncio and tornado along, and most workers never come this way
+
     return tenacity.Retrying(
         stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(seconds),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),

@@ -2,7 +2,7 @@
 
 The UPDATE names (id, generation, from) and adds 1 to the generation, so whatever is older than any other
 change (a hint, a look-up, a worker that slept) matches nothing and is told so. The history row and, where
-one is due, the dead letter are written by the same transaction.
+they are due, the dead letter and what webhooks are told are written by the same transaction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from sqlalchemy import Connection, func, insert, literal, select, text, type_coe
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
+from db.events import FACTS, post_told
 from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition, table_of
+from db.redaction import hide
 from db.states import DEAD, LEASED, TERMINAL, TRANSITIONS, Status
 
 posts = table_of(ScheduledPost)
@@ -33,8 +35,9 @@ def seconds_from_now(seconds: float) -> ColumnElement[Any]:
 
 
 def storable(words: str) -> str:
-    """Without what Postgres cannot hold (NUL, lone surrogates): a platform's words must not cost its answer."""
-    return words.replace("\x00", "").encode("utf-8", "replace").decode()
+    """A platform's words as they may be kept: without what Postgres cannot hold (NUL, lone surrogates), which
+    must not cost us its answer, and without a secret of ours, which some platforms repeat in what they say."""
+    return hide(words.replace("\x00", "").encode("utf-8", "replace").decode())
 
 
 def move(
@@ -88,7 +91,13 @@ def move(
         update(posts)
         .where(posts.c.id == before.c.id)
         .values(changes)
-        .returning(posts.c.id, posts.c.generation, before.c.status.label("from_status"))
+        .returning(
+            posts.c.id,
+            posts.c.generation,
+            posts.c.account_id,
+            before.c.status.label("from_status"),
+            *(posts.c[name] for name in FACTS),
+        )
         .cte("moved")
     )
     logged = (
@@ -106,7 +115,8 @@ def move(
         )
         .cte("logged")
     )
-    row = conn.execute(select(moved.c.generation, moved.c.from_status).add_cte(logged)).one_or_none()
+    also = [one for one in (logged, post_told(moved, target)) if one is not None]
+    row = conn.execute(select(moved.c.generation, moved.c.from_status).add_cte(*also)).one_or_none()
     if row is None:
         return None
     if Status(row.from_status) in DEAD:

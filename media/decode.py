@@ -43,7 +43,7 @@ def quiet() -> Iterator[None]:
 def open_picture(stream: IO[bytes], kind: str, *, name: str = "") -> ImageFile:
     """The picture, its header read and its size within bounds; no pixel decoded yet.
 
-    :param kind: JPEG, PNG, WEBP or GIF.
+    :param kind: JPEG, PNG, WEBP, GIF, HEIF, AVIF, TIFF or BMP.
     :raises MediaRefused: ``bomb`` (too large to be decoded) or ``corrupt``.
     """
     # Lazy: a process that never sees a picture does not pay for the decoders.
@@ -56,9 +56,31 @@ def open_picture(stream: IO[bytes], kind: str, *, name: str = "") -> ImageFile:
         "GIF": GifImagePlugin.GifImageFile,
     }
     with decoding(name), quiet():
-        picture = plugins[kind](stream)
+        picture = (plugins.get(kind) or _rarer(kind))(stream)
     check_size(picture.width, picture.height, name=name)
     return picture
+
+
+def _rarer(kind: str) -> type[ImageFile]:
+    """The decoder of a format that most processes never see: its libraries take 10 to 30 MB."""
+    if kind == "HEIF":
+        import pillow_heif
+
+        # One thread: the limits of the process count the memory of each, and a picture is small work.
+        pillow_heif.options.DECODE_THREADS = 1
+        return pillow_heif.HeifImageFile
+    if kind == "AVIF":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        return AvifImagePlugin.AvifImageFile
+    if kind == "TIFF":
+        from PIL import TiffImagePlugin
+
+        return TiffImagePlugin.TiffImageFile
+    from PIL import BmpImagePlugin
+
+    return BmpImagePlugin.BmpImageFile
 
 
 def check_size(width: int, height: int, *, frames: int = 1, name: str = "") -> None:

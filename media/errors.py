@@ -3,7 +3,8 @@
 MediaError
  ├── MediaRefused        the file itself: its reason code, words and name
  ├── StoreUnavailable    the object store did not do what was asked
- └── RemoteUnavailable   a remote file could not be fetched now; it may be tried again
+ ├── RemoteUnavailable   a remote file could not be fetched now; it may be tried again
+ └── MachineFailed       this machine could not just now; it may be tried again
 """
 
 from __future__ import annotations
@@ -33,3 +34,7 @@ class StoreUnavailable(MediaError):
 
 class RemoteUnavailable(MediaError):
     """A remote file could not be fetched now (time-out, broken connection, 429, 5xx); may be tried again."""
+
+
+class MachineFailed(MediaError):  # noqa: N818 - as above
+    """This machine could not do it just now (disk full, killed, no process to be had); may be tried again."""

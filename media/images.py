@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import IO, TYPE_CHECKING, Any
 from media import containers, exif
 from media.decode import decoding, open_picture, quiet
 from media.errors import MediaRefused
-from media.geometry import Placed, place
-from media.probe import CHUNK, Probe, is_transparent, open_regular, probe
+from media.geometry import Bounds, Placed, place
+from media.probe import CHUNK, CUTTABLE, Probe, exif_of, is_transparent, open_regular, probe
 from media.recipe import JPEG, PNG, WEBP, Action, Recipe, is_srgb
-from media.sniff import HEAD, SUFFIXES, format_of
+from media.similarity import ssim
+from media.sniff import HEAD, SUFFIXES, VIDEO, format_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,11 +49,17 @@ class Rendered:
     height: int
     actions: tuple[Action, ...]
     """What was done, with what only turned out on the way (the quality, a smaller size)."""
+    kind: str = "image"
+    """``image``, ``gif`` or ``video``."""
+    duration_s: float | None = None
 
 
-def normalize(source: Path, recipe: Recipe, out_dir: Path) -> Rendered:
+def normalize(
+    source: Path, recipe: Recipe, out_dir: Path, *, progress: Callable[[float], None] | None = None
+) -> Rendered:
     """Makes the rendition of ``source`` in ``out_dir`` (made if absent). The source is only read.
 
+    :param progress: told now and then how much is done, 0 to 1; only videos take long enough for that.
     :raises MediaRefused: the file is not what was probed, or (``cannot_fit``) no quality and size satisfies
         the limits.
     """
@@ -63,15 +70,32 @@ def normalize(source: Path, recipe: Recipe, out_dir: Path) -> Rendered:
             made = _write(iter(lambda: stream.read(CHUNK), b""), recipe.mime, out_dir)
         elif recipe.method == "strip":
             made = _write(_stripped(stream, source.name), recipe.mime, out_dir)
+        elif recipe.method in {"video", "animate"}:
+            made = _moving(source, recipe, out_dir, progress)
         else:
-            mime, data = _draw(stream, source.name, recipe, actions)
+            mime, data = _draw(stream, source, recipe, actions)
             made = _write([data], mime, out_dir)
     try:
         found = _checked(made, recipe, source.name)
+        if recipe.method == "keep" and found.clip is not None:
+            from media import transcode
+
+            # A video is kept only if all of it can be decoded; pictures were decoded by probing them.
+            transcode.decode_all(made, found, progress)
     except MediaRefused:
         made.unlink(missing_ok=True)
         raise
-    return Rendered(made, found.sha256, found.size, found.mime, found.width, found.height, tuple(actions))
+    return Rendered(
+        path=made,
+        sha256=found.sha256,
+        size=found.size,
+        mime=found.mime,
+        width=found.width,
+        height=found.height,
+        actions=tuple(actions),
+        kind=found.kind,
+        duration_s=found.duration_s,
+    )
 
 
 def _write(chunks: Iterable[bytes], mime: str, out_dir: Path) -> Path:
@@ -90,6 +114,30 @@ def _write(chunks: Iterable[bytes], mime: str, out_dir: Path) -> Path:
         part.unlink(missing_ok=True)
         raise
     return made
+
+
+def _moving(
+    source: Path, recipe: Recipe, out_dir: Path, progress: Callable[[float], None] | None
+) -> Path:
+    """Writes the video or GIF, named by its hash."""
+    # Lazy: only here the encoders are needed.
+    from media import gifs, transcode
+
+    found = probe(source, name=source.name)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=out_dir)
+    os.close(handle)
+    part = Path(name)
+    try:
+        if recipe.video is None:
+            gifs.make(source, found, recipe.background, part)
+        else:
+            transcode.make(source, found, recipe.video, recipe.background, part, progress)
+        with part.open("rb") as made:
+            sha256 = hashlib.file_digest(made, "sha256").hexdigest()
+        return part.replace(out_dir / (sha256 + SUFFIXES[recipe.mime]))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _stripped(stream: IO[bytes], name: str) -> Iterator[bytes]:
@@ -111,7 +159,7 @@ def _checked(made: Path, recipe: Recipe, name: str) -> Probe:
         wrong = "metadata remained: " + ", ".join(found.private)
     elif recipe.bounds is not None and not recipe.bounds.allows(found.width, found.height):
         wrong = f"{found.width} x {found.height} pixels are outside the limits"
-    elif recipe.method == "draw" and found.size > recipe.max_bytes:
+    elif recipe.method in {"draw", "animate", "poster"} and found.size > recipe.max_bytes:
         wrong = f"{found.size} bytes are more than {recipe.max_bytes}"
     if wrong:
         raise MediaRefused("cannot_fit", f"the picture cannot be made to fit: {wrong}", file=name)
@@ -121,18 +169,24 @@ def _checked(made: Path, recipe: Recipe, name: str) -> Probe:
 # --- Drawing ----------------------------------------------------------------------------------------------
 
 
-def _draw(stream: IO[bytes], name: str, recipe: Recipe, actions: list[Action]) -> tuple[str, bytes]:
+def _draw(stream: IO[bytes], source: Path, recipe: Recipe, actions: list[Action]) -> tuple[str, bytes]:
     """The rendition's type and bytes; notes in ``actions`` what turned out on the way."""
     if recipe.bounds is None:
         raise ValueError("a recipe that draws needs bounds")
+    name = source.name
     kind = format_of(stream.read(HEAD), name=name)
-    with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-        try:
-            facts = exif.read(containers.dissect(data, kind).exif)
-        except containers.Damaged as damage:
-            raise MediaRefused(damage.code, damage.message, file=name) from None
+    if kind == VIDEO:
+        return _fitted(*_poster(source, recipe), recipe, b"", name, actions)
+    anatomy = containers.Anatomy()
+    if kind in CUTTABLE:
+        with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+            try:
+                anatomy = containers.dissect(data, kind)
+            except containers.Damaged as damage:
+                raise MediaRefused(damage.code, damage.message, file=name) from None
     stream.seek(0)
     with open_picture(stream, kind, name=name) as opened, decoding(name):
+        facts = exif.read(exif_of(opened, anatomy, kind))
         turned = facts.orientation >= 5
         width, height = opened.size[::-1] if turned else opened.size
         placed = place(width, height, recipe.bounds, recipe.fit)
@@ -142,21 +196,38 @@ def _draw(stream: IO[bytes], name: str, recipe: Recipe, actions: list[Action]) -
         picture = _finish(picture, opened.info.get("icc_profile"), placed, recipe)
     # It holds the picture at full size.
     del opened
-    note = exif.rights(facts)
+    return _fitted(picture, recipe.bounds, recipe, exif.rights(facts), name, actions)
+
+
+def _poster(source: Path, recipe: Recipe) -> tuple[Image, Bounds]:
+    from media import transcode
+
+    picture = transcode.still(source, recipe.at_s, probe(source, name=source.name))
+    bounds = recipe.bounds or Bounds(1, 1, *picture.size, 0.0, 1e9)
+    placed = place(*picture.size, bounds, "refuse")
+    if placed is None:
+        raise MediaRefused("cannot_fit", "no size satisfies all limits", file=source.name)
+    return _resized(picture, (placed.width, placed.height)), bounds
+
+
+def _fitted(
+    picture: Image, bounds: Bounds, recipe: Recipe, note: bytes, name: str, actions: list[Action]
+) -> tuple[str, bytes]:
+    """Encodes the picture, made smaller where no bearable quality has few enough bytes."""
     whole = picture
     shrink = 1.0
     for _ in range(SHRINK_STEPS):
         mime, data_out, quality = _encode(picture, recipe, note)
         if len(data_out) <= recipe.max_bytes:
             if shrink < 1.0:
-                why = f"no quality from {recipe.quality_floor} up fits {recipe.max_bytes} bytes at full size"
+                why = f"no quality without visible damage fits {recipe.max_bytes} bytes at full size"
                 actions.append(Action("downscale", f"{why}: to {picture.width} x {picture.height}"))
             if quality:
                 actions.append(Action("quality", f"encoded at {quality} of 100, {len(data_out)} bytes"))
             return mime, data_out
         # Bytes go with the area, a little less than in proportion.
         shrink *= min(0.9, (recipe.max_bytes / len(data_out)) ** 0.5 * 0.97)
-        smaller = place(*whole.size, recipe.bounds, "refuse", shrink=shrink)
+        smaller = place(*whole.size, bounds, "refuse", shrink=shrink)
         if smaller is None:
             break
         picture = _resized(whole, (smaller.canvas_width, smaller.canvas_height))
@@ -299,7 +370,7 @@ def _encode(picture: Image, recipe: Recipe, note: bytes) -> tuple[str, bytes, in
 
 
 def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple[bytes, int]:
-    """The highest quality whose bytes fit; the floor's bytes where none does."""
+    """The highest quality whose bytes fit; more bytes than that where none that does looks well enough."""
     quality = recipe.quality
     best = _save(picture, mime, quality, recipe, note)
     if len(best) > recipe.max_bytes:
@@ -313,6 +384,8 @@ def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple
                 best, quality, low = data, middle, middle + 1
             else:
                 high = middle - 1
+        if len(best) <= recipe.max_bytes and not _looks_well(picture, best, recipe):
+            return _good_enough(picture, mime, quality, recipe, note)
     bearable = len(best) < picture.width * picture.height * 0.9
     if mime == JPEG and bearable and len(best) < recipe.max_bytes * 1.2:
         # The search looks at plain files, which are written several times faster. This makes a progressive
@@ -321,6 +394,25 @@ def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple
         polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=True)
         best = min(best, polished, key=len)
     return best, quality
+
+
+def _looks_well(picture: Image, data: bytes, recipe: Recipe) -> bool:
+    """Whether the coded picture keeps above the recipe's floor of similarity."""
+    from PIL import Image as pil  # noqa: N813 - the class is called Image too
+
+    with pil.open(io.BytesIO(data)) as coded:
+        coded.load()
+        return ssim(picture, coded) >= recipe.ssim_floor
+
+
+def _good_enough(picture: Image, mime: str, quality: int, recipe: Recipe, note: bytes) -> tuple[bytes, int]:
+    """A quality that looks well, whatever its bytes: the caller makes the picture smaller by them."""
+    while quality < recipe.quality:
+        quality = min(recipe.quality, quality + 10)
+        data = _save(picture, mime, quality, recipe, note)
+        if len(data) > recipe.max_bytes and _looks_well(picture, data, recipe):
+            return data, quality
+    return _save(picture, mime, recipe.quality, recipe, note), recipe.quality
 
 
 def _save(picture: Image, mime: str, quality: int | None, recipe: Recipe, note: bytes, **more: bool) -> bytes:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from media import containers, exif
+from media.clip import Clip
 from media.decode import check_size, decoding, open_picture, quiet
 from media.errors import MediaRefused
-from media.sniff import HEAD, MIMES, format_of
+from media.sniff import HEAD, MIMES, VIDEO, format_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 100_000_000
 """The largest picture file we read. The most that any platform of ours takes is 20 MB."""
+MAX_VIDEO_BYTES = 8_000_000_000
+"""The largest video file we read: twice what TikTok takes, which takes the most of those that have a limit."""
+CUTTABLE = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
+"""Formats whose structure ``media.containers`` knows; the others are always drawn anew."""
 CHUNK = 1 << 20
 
 DAMAGED_PROFILE = "damaged"
@@ -36,9 +41,9 @@ class Probe:
     """What was found out about a file; stored as JSON."""
 
     kind: str
-    """``image``, or ``gif`` for an animated GIF."""
+    """``image``, ``gif`` for an animated GIF, or ``video``."""
     format: str
-    """JPEG, PNG, WEBP or GIF."""
+    """JPEG, PNG, WEBP, GIF, HEIF, AVIF, TIFF, BMP; MP4, MOV, WEBM, MKV, AVI ..."""
     mime: str
     size: int
     """Bytes."""
@@ -61,6 +66,10 @@ class Probe:
     """What must not become public: gps, exif, xmp, iptc, comment, thumbnail, other, trailing."""
     regular: bool = True
     """False: the file's structure is odd, so metadata cannot be cut out without drawing it anew."""
+    duration_s: float | None = None
+    """Of a video or an animation."""
+    clip: Clip | None = None
+    """What else is known of a video; None for pictures."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values; ``from_json`` reads it back."""
@@ -71,7 +80,8 @@ class Probe:
         """The probe that ``as_json`` wrote; fields that a later version added are ignored."""
         names = {field.name for field in dataclasses.fields(cls)}
         known = {key: value for key, value in data.items() if key in names}
-        return cls(**{**known, "private": tuple(data.get("private", ()))})
+        clip = Clip.from_json(data["clip"]) if data.get("clip") else None
+        return cls(**{**known, "private": tuple(data.get("private", ())), "clip": clip})
 
 
 def probe(path: Path, *, name: str = "") -> Probe:
@@ -79,20 +89,16 @@ def probe(path: Path, *, name: str = "") -> Probe:
 
     :param name: how the author calls it, for messages; the path's last part otherwise.
     :raises MediaRefused: ``missing``, ``unreadable``, ``empty``, ``too_large``, ``not_media``,
-        ``unsupported``, ``truncated``, ``corrupt``, ``bomb``, ``too_many_frames`` or
-        ``changed`` (it was written to while we read).
+        ``unsupported``, ``truncated``, ``corrupt``, ``bomb``, ``too_many_frames``, ``no_video``, ``too_long``
+        or ``changed`` (it was written to while we read).
     """
     name = name or path.name
     with open_regular(path, name=name) as stream:
         before = os.fstat(stream.fileno())
         if before.st_size == 0:
             raise MediaRefused("empty", "the file is empty", file=name)
-        if before.st_size > MAX_FILE_BYTES:
-            limit = f"{MAX_FILE_BYTES // 1_000_000} MB"
-            message = f"{before.st_size} bytes are more than the {limit} we read"
-            raise MediaRefused("too_large", message, file=name)
         with _reading(name):
-            found = _probe(stream, before.st_size, name)
+            found = _probe(stream, path, before.st_size, name)
         after = os.fstat(stream.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise MediaRefused("changed", "the file was written to while it was read", file=name)
@@ -128,28 +134,31 @@ def _reading(name: str) -> Iterator[None]:
         raise MediaRefused("missing", "there is no such file", file=name) from None
 
 
-def _probe(stream: IO[bytes], size: int, name: str) -> Probe:
-    digest = hashlib.sha256()
-    head = b""
-    while chunk := stream.read(CHUNK):
-        head = head or chunk[:HEAD]
-        digest.update(chunk)
+def _probe(stream: IO[bytes], path: Path, size: int, name: str) -> Probe:
+    head = stream.read(HEAD)
     kind = format_of(head, name=name)
-    with mmap(stream.fileno(), size, access=ACCESS_READ) as data:
-        try:
-            anatomy = containers.dissect(data, kind)
-        except containers.Damaged as damage:
-            raise MediaRefused(damage.code, damage.message, file=name) from None
-    orientation = exif.read(anatomy.exif).orientation
+    most = MAX_VIDEO_BYTES if kind == VIDEO else MAX_FILE_BYTES
+    if size > most:
+        message = f"{size} bytes are more than the {most // 1_000_000} MB we read"
+        raise MediaRefused("too_large", message, file=name)
+    digest = hashlib.sha256(head)
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+    if kind == VIDEO:
+        return _probe_video(path, size, digest.hexdigest(), name)
+    anatomy = _anatomy(stream, size, kind, name)
     stream.seek(0)
     with open_picture(stream, kind, name=name) as picture:
         width, height = picture.size
-        # Pillow would decode a whole GIF to count its frames; the anatomy already has.
+        orientation = exif.read(exif_of(picture, anatomy, kind)).orientation
+        # Pillow would decode a whole GIF to count its frames; the anatomy already has. The pages of a TIFF and
+        # the pictures of a HEIF burst are no animation: the first (primary) one counts.
         frames = anatomy.frames if kind == "GIF" else int(getattr(picture, "n_frames", 1))
+        frames = 1 if kind in {"TIFF", "HEIF"} else frames
         check_size(width, height, frames=frames, name=name)
         mode = picture.mode
         icc = profile_name(picture.info.get("icc_profile"))
-        has_alpha = _decode(picture, kind, frames, name)
+        has_alpha, lasts_ms = _decode(picture, kind, frames, name)
     if orientation >= 5:
         width, height = height, width
     return Probe(
@@ -168,21 +177,83 @@ def _probe(stream: IO[bytes], size: int, name: str) -> Probe:
         frames=frames,
         private=tuple(sorted(anatomy.private)),
         regular=anatomy.regular,
+        duration_s=round(lasts_ms / 1000, 3) if frames > 1 else None,
     )
 
 
-def _decode(picture: ImageFile, kind: str, frames: int, name: str) -> bool:
-    """Decodes every frame, to find damage; whether the first one is transparent somewhere."""
+def _anatomy(stream: IO[bytes], size: int, kind: str, name: str) -> containers.Anatomy:
+    if kind not in CUTTABLE:
+        # Drawn anew in any case, so what travels beside the picture does not matter.
+        return containers.Anatomy(regular=False)
+    with mmap(stream.fileno(), size, access=ACCESS_READ) as data:
+        try:
+            return containers.dissect(data, kind)
+        except containers.Damaged as damage:
+            raise MediaRefused(damage.code, damage.message, file=name) from None
+
+
+def exif_of(picture: ImageFile, anatomy: containers.Anatomy, kind: str) -> bytes:
+    """The EXIF block that says how the picture, as decoded, has to be turned, and whose work it is."""
+    if kind in CUTTABLE:
+        return anatomy.exif
+    if kind == "TIFF":
+        # The file is one EXIF block itself; Pillow turns the picture while it decodes.
+        notes = {tag: str(picture.getexif().get(tag, "")) for tag in (exif.ARTIST, exif.COPYRIGHT)}
+        return exif.rights(exif.Exif(artist=notes[exif.ARTIST], copyright=notes[exif.COPYRIGHT]))
+    block = picture.info.get("exif")
+    return block if isinstance(block, bytes) else b""
+
+
+def _probe_video(path: Path, size: int, sha256: str, name: str) -> Probe:
+    from media import footage
+
+    form, mime, width, height, frames, private, clip = footage.look(path, name, size)
+    return Probe(
+        kind="video",
+        format=form,
+        mime=mime,
+        size=size,
+        sha256=sha256,
+        width=width,
+        height=height,
+        orientation=1,
+        mode=clip.pixel_format,
+        icc=None,
+        has_alpha=False,
+        animated=False,
+        frames=frames,
+        private=private,
+        duration_s=clip.duration_s,
+        clip=clip,
+    )
+
+
+LEAST_FRAME_MS = 20
+USUAL_FRAME_MS = 100
+"""How long a frame of an animation is shown that claims less than 20 ms: so do all browsers."""
+
+
+def frame_ms(picture: ImageFile) -> float:
+    """How long the frame is shown that was decoded last."""
+    claimed = picture.info.get("duration", 0)
+    lasts = float(claimed) if isinstance(claimed, int | float) else 0.0
+    return lasts if LEAST_FRAME_MS <= lasts <= 60_000 else USUAL_FRAME_MS
+
+
+def _decode(picture: ImageFile, kind: str, frames: int, name: str) -> tuple[bool, float]:
+    """Decodes every frame, to find damage; whether the first one is transparent somewhere, and how long all last."""
     with decoding(name):
         if kind == "JPEG":
             # An eighth of the size still reads every coded bit, with a sixty-fourth of the memory.
             picture.draft(None, (1, 1))
         picture.load()
         has_alpha = is_transparent(picture)
+        lasts_ms = frame_ms(picture)
         for frame in range(1, frames):
             picture.seek(frame)
             picture.load()
-    return has_alpha
+            lasts_ms += frame_ms(picture)
+    return has_alpha, lasts_ms
 
 
 def is_transparent(picture: Image) -> bool:

@@ -10,19 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from media import video_plan
 from media.errors import MediaRefused
 from media.geometry import FITS, Bounds, place
-from media.probe import DAMAGED_PROFILE, Probe
-from media.rules import MediaRule, violations
+from media.probe import CUTTABLE, DAMAGED_PROFILE, Probe
+from media.rules import MediaRule, becomes_video, violations
+from media.video_plan import VideoPlan
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Part of each recipe's hash. Raised whenever the same recipe would give other pixels, so that old renditions
 are not taken for new ones."""
 
 JPEG, PNG, WEBP, GIF = "image/jpeg", "image/png", "image/webp", "image/gif"
+ANIMATIONS = ("keep", "first_frame")
 
-QUALITY_FLOOR = 60
-"""The lowest JPEG or WebP quality tried before the picture is made smaller: below it, blocks show."""
+QUALITY_FLOOR = 40
+"""The lowest JPEG or WebP quality tried before the picture is made smaller."""
+SSIM_FLOOR = 0.95
+"""How much the coded picture must still look like the one it was made from (``media.similarity``). Where no
+quality reaches it within the bytes, the picture is made smaller instead: small and clean beats large and blocky."""
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -37,6 +43,13 @@ class Options:
     """``#rrggbb``: behind transparency where the platform has none, and around a padded picture."""
     quality: int = 90
     """Of JPEG and WebP, 1 to 100; lower is tried where the bytes demand it."""
+    animation: str = "keep"
+    """``keep``: it stays one, as GIF or video, or is refused; ``first_frame``: only its first picture is used."""
+
+    @property
+    def still(self) -> bool:
+        """Whether of an animation only the first picture is wanted."""
+        return self.animation == "first_frame"
 
     def __post_init__(self) -> None:
         """:raises ValueError: an option makes no sense; the message names it."""
@@ -46,6 +59,8 @@ class Options:
             raise ValueError(f"background must look like #ffffff, not {self.background!r}")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality must be 1 to 100, not {self.quality}")
+        if self.animation not in ANIMATIONS:
+            raise ValueError(f"animation must be one of {', '.join(ANIMATIONS)}, not {self.animation!r}")
 
 
 DEFAULTS = Options()
@@ -64,7 +79,8 @@ class Recipe:
     """How the rendition is made from the original. Knows no platform: two that ask for the same share it."""
 
     method: str
-    """``keep`` (byte for byte), ``strip`` (metadata cut out, coded picture untouched) or ``draw`` (anew)."""
+    """``keep`` (byte for byte), ``strip`` (metadata cut out, coded picture untouched), ``draw`` (anew),
+    ``animate`` (anew as GIF), ``video`` (as ``video`` says) or ``poster`` (a picture out of a video, drawn)."""
     mime: str
     """Of the rendition."""
     actions: tuple[Action, ...] = ()
@@ -76,10 +92,14 @@ class Recipe:
     background: str = "#ffffff"
     quality: int = 90
     quality_floor: int = QUALITY_FLOOR
+    ssim_floor: float = SSIM_FLOOR
     flatten: bool = False
     """Transparency is replaced by the background, because the format has none."""
     drawing: bool = False
     """The source was coded without loss: colours are not subsampled."""
+    video: VideoPlan | None = None
+    at_s: float = 0.0
+    """Where in the video a poster is taken."""
 
     @property
     def keeps_bytes(self) -> bool:
@@ -109,6 +129,8 @@ class Recipe:
         known["actions"] = tuple(Action(**action) for action in data.get("actions", ()))
         if known.get("bounds") is not None:
             known["bounds"] = Bounds(**known["bounds"])
+        if known.get("video") is not None:
+            known["video"] = VideoPlan.from_json(known["video"])
         return cls(**known)
 
 
@@ -119,10 +141,16 @@ def plan(probe: Probe, rule: MediaRule, *, options: Options = DEFAULTS, name: st
 
     :raises MediaRefused: it cannot be made to fit; the code is that of the first of ``rules.violations``.
     """
-    for problem in violations(probe, rule, name=name, fit=options.fit):
+    for problem in violations(probe, rule, name=name, fit=options.fit, still=options.still):
         raise MediaRefused(problem.code, problem.message, file=name)
-    actions = _reasons_to_draw(probe, rule, options) if probe.kind != "gif" else []
-    if not actions and (probe.kind == "gif" or probe.mime in rule.image_mimes):
+    if becomes_video(probe, rule, still=options.still):
+        return _video(probe, rule, options, name)
+    if probe.animated and not options.still:
+        return _without_drawing(probe) if probe.kind == "gif" else _animate(probe, rule, options)
+    actions = _reasons_to_draw(probe, rule, options)
+    if probe.animated:
+        actions.append(Action("first_frame", "of the animation only the first picture is wanted"))
+    if not actions and probe.mime in rule.image_mimes:
         return _without_drawing(probe)
     mime, fallback = _target(probe, rule)
     flatten = probe.has_alpha and mime == JPEG
@@ -138,14 +166,59 @@ def plan(probe: Probe, rule: MediaRule, *, options: Options = DEFAULTS, name: st
         mime=mime,
         actions=tuple(actions),
         fallback_mime=fallback,
-        bounds=rule.bounds,
+        bounds=rule.within(probe.width, probe.height),
         max_bytes=rule.max_image_bytes,
         fit=options.fit,
         background=options.background,
         quality=options.quality,
         quality_floor=min(QUALITY_FLOOR, options.quality),
         flatten=flatten,
-        drawing=probe.format in {"PNG", "GIF"},
+        drawing=probe.format in {"PNG", "GIF", "BMP"},
+    )
+
+
+def poster(
+    rule: MediaRule, *, at_s: float = 0.0, options: Options = DEFAULTS, max_bytes: int = 2_000_000
+) -> Recipe:
+    """A JPEG cover out of a video.
+
+    :param rule: the cover keeps within the limits of its videos' size.
+    :param at_s: where in the video, seconds; its last picture, if it is shorter.
+    """
+    limits = rule.video
+    bounds = limits.bounds(1, 2) if limits else rule.bounds
+    most = max(bounds.max_width, bounds.max_height)
+    return Recipe(
+        method="poster",
+        mime=JPEG,
+        actions=(Action("poster", f"a cover for {rule.platform} {rule.placement}, taken at {at_s:g} s"),),
+        bounds=Bounds(1, 1, most, most, 1e-3, 1e3),
+        max_bytes=max_bytes,
+        quality=options.quality,
+        quality_floor=min(QUALITY_FLOOR, options.quality),
+        at_s=at_s,
+    )
+
+
+def _video(probe: Probe, rule: MediaRule, options: Options, name: str) -> Recipe:
+    how, why = video_plan.decide(probe, rule, options.fit, name)
+    if how is None:
+        return Recipe(method="keep", mime=probe.mime)
+    actions = tuple(Action(*one) for one in why)
+    # Only an animation has transparency; of a video the colour matters where it is padded.
+    seen = how.pad is not None or probe.has_alpha
+    behind = options.background if seen else Recipe.background
+    return Recipe(method="video", mime=video_plan.MP4, actions=actions, video=how, background=behind)
+
+
+def _animate(probe: Probe, rule: MediaRule, options: Options) -> Recipe:
+    why = f"{rule.platform} {rule.placement} takes animations as GIF, not as {probe.format}"
+    return Recipe(
+        method="animate",
+        mime=GIF,
+        actions=(Action("convert", why),),
+        max_bytes=rule.max_gif_bytes or 0,
+        background=options.background,
     )
 
 
@@ -182,14 +255,15 @@ def _reasons_to_draw(probe: Probe, rule: MediaRule, options: Options) -> list[Ac
     if probe.mode == "CMYK" or not is_srgb(probe.icc):
         profile = probe.icc or probe.mode
         actions.append(Action("srgb", f"its colours are {profile}; screens without that profile show others"))
-    placed = place(probe.width, probe.height, rule.bounds, options.fit)
+    within = rule.within(probe.width, probe.height)
+    placed = place(probe.width, probe.height, within, options.fit)
     if placed is None:
         raise MediaRefused("cannot_fit", f"{where}: no size satisfies all limits")
     if (placed.crop_width, placed.crop_height) != (probe.width, probe.height):
         why = f"{where} allows ratios from {rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
         actions.append(Action("crop", f"{why}: to {placed.crop_width} x {placed.crop_height}"))
     if (placed.width, placed.height) != (placed.crop_width, placed.crop_height):
-        why = f"{where} takes at most {rule.max_width} x {rule.max_height}"
+        why = f"{where} takes at most {within.max_width} x {within.max_height}"
         actions.append(Action("downscale", f"{why}: to {placed.width} x {placed.height}"))
     if (placed.canvas_width, placed.canvas_height) != (placed.width, placed.height):
         why = f"{where} allows ratios from {rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
@@ -197,7 +271,7 @@ def _reasons_to_draw(probe: Probe, rule: MediaRule, options: Options) -> list[Ac
     if probe.size > rule.max_image_bytes:
         why = f"{probe.size} bytes are more than the {rule.max_image_bytes} that {where} takes"
         actions.append(Action("compress", why))
-    if not probe.regular:
+    if not probe.regular and probe.format in CUTTABLE:
         actions.append(Action("redraw", "the file's structure is irregular"))
     return actions
 
@@ -208,7 +282,7 @@ def _target(probe: Probe, rule: MediaRule) -> tuple[str, str | None]:
     lossy = WEBP if probe.has_alpha and WEBP in taken else JPEG if JPEG in taken else None
     if probe.mime in taken:
         mime = probe.mime
-    elif PNG in taken and (probe.has_alpha or probe.format in {"PNG", "GIF"}):
+    elif PNG in taken and (probe.has_alpha or probe.format in {"PNG", "GIF", "BMP"}):
         mime = PNG
     else:
         mime = taken[0]

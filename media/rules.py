@@ -1,117 +1,24 @@
-"""What each platform accepts, per placement: one table, each limit with its source and date.
+"""What each platform accepts, applied: what is wrong with a file that nothing can mend.
 
-Used by ``schedulerx check``, by ``schedule()`` and by the workers alike.
+Used by ``schedulerx check``, by ``schedule()`` and by the workers alike. The limits are in ``media.rulebook``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from media.geometry import FITS, Bounds, place
+from media.geometry import FITS, place
+from media.limits import MediaRule, Problem, VideoRule
+from media.rulebook import RULES
 
 if TYPE_CHECKING:
     from media.probe import Probe
 
+__all__ = ["RULES", "MediaRule", "Problem", "VideoRule", "rule", "violations", "violations_of_set"]
 
-@dataclass(frozen=True)
-class MediaRule:
-    """Limits for the media of one placement. Sizes in bytes, lengths in pixels, ratios as width / height."""
-
-    platform: str
-    placement: str
-    min_count: int
-    max_count: int
-    image_mimes: tuple[str, ...]
-    """What the platform takes as it is; anything else we can read is converted to the first of them, or
-    to PNG where that is among them and would lose less (transparency, a drawing)."""
-    max_image_bytes: int
-    max_width: int
-    max_height: int
-    min_width: int
-    min_height: int
-    min_ratio: float
-    max_ratio: float
-    alt_text_limit: int | None
-    source: str
-    """Document and date."""
-    max_gif_bytes: int | None = None
-    """None: an animated GIF is not taken as such."""
-    max_gif_frames: int | None = None
-    max_gif_pixels: int | None = None
-    """width x height x frames."""
-    max_gif_width: int | None = None
-    max_gif_height: int | None = None
-    exclusive_gif: bool = False
-    """True: an animated GIF stands alone."""
-    same_size: bool = False
-    """True: all images of the post must have one size."""
-
-    @property
-    def bounds(self) -> Bounds:
-        """The limits of a picture's shape."""
-        return Bounds(
-            self.min_width,
-            self.min_height,
-            self.max_width,
-            self.max_height,
-            self.min_ratio,
-            self.max_ratio,
-        )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One limit that media break and that normalizing cannot mend."""
-
-    code: str
-    """For machines, stable: ``ratio``, ``too_small``, ``animated``, ``gif_frames``, ``count``, ``mixed``"""
-    message: str
-    field: str = "media"
-    file: str | None = None
-
-
-RULES: dict[tuple[str, str], MediaRule] = {
-    ("pinterest", "pin"): MediaRule(
-        platform="pinterest",
-        placement="pin",
-        min_count=1,
-        max_count=1,
-        image_mimes=("image/jpeg", "image/png"),
-        max_image_bytes=20_000_000,
-        max_width=10_000,
-        max_height=10_000,
-        min_width=100,
-        min_height=100,
-        min_ratio=1 / 2.1,
-        max_ratio=3.0,
-        alt_text_limit=500,
-        source="Pinterest API v5 (OpenAPI 5.23.0) and media guides, 2026-11",
-    ),
-    ("x", "post"): MediaRule(
-        platform="x",
-        placement="post",
-        min_count=0,
-        max_count=4,
-        image_mimes=("image/jpeg", "image/png", "image/webp"),
-        max_image_bytes=5_000_000,
-        max_width=8_192,
-        max_height=8_192,
-        min_width=4,
-        min_height=4,
-        min_ratio=1 / 20,
-        max_ratio=20.0,
-        alt_text_limit=1_000,
-        source="X API v2 media guide, 2026-08",
-        max_gif_bytes=15_000_000,
-        max_gif_frames=350,
-        max_gif_pixels=300_000_000,
-        max_gif_width=1_280,
-        max_gif_height=1_080,
-        exclusive_gif=True,
-    ),
-}
+MAX_REPEATED_S = 60.0
+"""The longest that a short animation is repeated to reach the least duration of a platform."""
 
 
 def rule(platform: str, placement: str) -> MediaRule:
@@ -119,26 +26,41 @@ def rule(platform: str, placement: str) -> MediaRule:
     return RULES[platform, placement]
 
 
-def violations(probe: Probe, rule: MediaRule, *, name: str, fit: str = "refuse") -> list[Problem]:
+def becomes_video(probe: Probe, rule: MediaRule, *, still: bool = False) -> bool:
+    """Whether what the platform gets is a video: a video, or an animation where it plays only videos."""
+    if probe.clip is not None:
+        return True
+    return probe.animated and not still and rule.gif_to_video and rule.video is not None
+
+
+def violations(
+    probe: Probe, rule: MediaRule, *, name: str, fit: str = "refuse", still: bool = False
+) -> list[Problem]:
     """What keeps one file from ever satisfying ``rule``; empty where it fits or can be made to fit.
 
     Too many bytes or pixels, another format, a sideways or CMYK picture: all that is mended, so none is here.
 
     :param name: how the author calls the file.
     :param fit: what may be done about the ratio: ``refuse``, ``pad`` or ``crop``.
+    :param still: of an animation only the first picture is wanted.
     :raises ValueError: ``fit`` is none of them.
     """
     if fit not in FITS:
         raise ValueError(f"fit must be one of {', '.join(FITS)}, not {fit!r}")
-    found = _gif_problems(probe, rule) if probe.kind == "gif" else _image_problems(probe, rule, fit)
+    if becomes_video(probe, rule, still=still):
+        found = _video_problems(probe, rule, fit)
+    elif probe.animated and not still:
+        found = _gif_problems(probe, rule)
+    else:
+        found = _image_problems(probe, rule, fit)
     where = f"{rule.platform} {rule.placement}"
     return [Problem(code, f"{where}: {message}", "media", name) for code, message in found]
 
 
 def _image_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, str]]:
     size = f"{probe.width} x {probe.height}"
-    if probe.animated:
-        return [("animated", f"an animated {probe.format} is not taken; a GIF or a still picture may be")]
+    if not rule.image_mimes:
+        return [("no_pictures", "pictures are not taken here, only videos")]
     if probe.width < rule.min_width or probe.height < rule.min_height:
         least = f"{rule.min_width} x {rule.min_height}"
         return [("too_small", f"{size} pixels are fewer than the {least} that it asks for")]
@@ -148,16 +70,18 @@ def _image_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, 
             f"{size} has the ratio {probe.width / probe.height:.3g}, allowed is {limits}; pad or crop it"
         )
         return [("ratio", message)]
-    if place(probe.width, probe.height, rule.bounds, fit) is None:
+    if place(probe.width, probe.height, rule.within(probe.width, probe.height), fit) is None:
         return [("too_small", f"{size} cannot be brought into the allowed shape without becoming too small")]
     return []
 
 
 def _gif_problems(probe: Probe, rule: MediaRule) -> list[tuple[str, str]]:
     if rule.max_gif_bytes is None:
-        return [("animated", "an animated GIF is not taken")]
+        message = f"an animated {probe.format} is not taken; its first picture alone may be (animation: first_frame)"
+        return [("animated", message)]
     found = []
-    if probe.size > rule.max_gif_bytes:
+    # Another format is written anew as GIF, whose bytes nobody knows before.
+    if probe.kind == "gif" and probe.size > rule.max_gif_bytes:
         found.append(("gif_too_large", f"{probe.size} bytes are more than {rule.max_gif_bytes} for a GIF"))
     if rule.max_gif_frames is not None and probe.frames > rule.max_gif_frames:
         found.append(("gif_frames", f"{probe.frames} frames are more than {rule.max_gif_frames}"))
@@ -175,7 +99,31 @@ def _gif_problems(probe: Probe, rule: MediaRule) -> list[tuple[str, str]]:
     return found
 
 
-def violations_of_set(probes: Sequence[Probe], rule: MediaRule) -> list[Problem]:
+def _video_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, str]]:
+    limits = rule.video
+    if limits is None:
+        return [("no_videos", "videos are not taken here")]
+    found = []
+    lasts = probe.duration_s or 0.0
+    if lasts < limits.min_duration_s - 0.05:
+        # An animation may be shown again and again; a video may not.
+        if probe.clip is not None or limits.min_duration_s > MAX_REPEATED_S or lasts <= 0:
+            message = f"{lasts:.1f} seconds are fewer than the {limits.min_duration_s:g} that it asks for"
+            found.append(("too_short", message))
+    elif lasts > limits.max_duration_s + 0.05:
+        found.append(("too_long", f"{lasts:.1f} seconds are more than the {limits.max_duration_s:g} that it takes"))
+    bounds = limits.bounds(probe.width, probe.height)
+    size = f"{probe.width} x {probe.height}"
+    if fit == "refuse" and not bounds.allows_ratio(probe.width, probe.height):
+        ratio = f"{probe.width / probe.height:.3g}, allowed is {limits.min_ratio:.3g} to {limits.max_ratio:.3g}"
+        found.append(("ratio", f"{size} has the ratio {ratio}; pad or crop it"))
+    elif place(probe.width, probe.height, bounds, fit) is None:
+        least = f"{bounds.min_width} x {bounds.min_height}"
+        found.append(("too_small", f"{size} pixels cannot be brought into a shape of at least {least}"))
+    return found
+
+
+def violations_of_set(probes: Sequence[Probe], rule: MediaRule, *, still: bool = False) -> list[Problem]:
     """What is wrong with the files of one post together: how many, mixed kinds, unequal sizes."""
     where = f"{rule.platform} {rule.placement}"
     found = []
@@ -188,8 +136,13 @@ def violations_of_set(probes: Sequence[Probe], rule: MediaRule) -> list[Problem]
         else:
             asked = f"at most {rule.max_count}"
         found.append(Problem("count", f"{where}: {count} files given, {asked} wanted"))
-    if rule.exclusive_gif and count > 1 and any(probe.kind == "gif" for probe in probes):
+    videos = sum(becomes_video(probe, rule, still=still) for probe in probes)
+    if rule.exclusive_gif and count > 1 and not still and any(probe.animated for probe in probes):
         found.append(Problem("mixed", f"{where}: an animated GIF cannot stand beside other media"))
+    if videos > rule.max_videos:
+        found.append(Problem("count", f"{where}: {videos} videos given, at most {rule.max_videos} wanted"))
+    elif 0 < videos < count and not rule.mixed:
+        found.append(Problem("mixed", f"{where}: a video cannot stand beside pictures"))
     if rule.same_size and len({(probe.width, probe.height) for probe in probes}) > 1:
         found.append(Problem("unequal_size", f"{where}: all pictures must have the same width and height"))
     return found

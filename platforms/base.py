@@ -393,7 +393,7 @@ class Platform(Protocol):
     name: str
     """Lower case, as in ``x:acme``."""
     api_hosts: frozenset[str]
-    """Hosts whose origin ``SCHEDULERX_<PLATFORM>_API_URL`` replaces."""
+    """Hosts whose origin ``SCHEDULERX_<PLATFORM>_API_URL`` replaces; ``.example.net``: all below it."""
     capabilities: Capabilities
     credentials_model: type[BaseModel]
     """Describes what ``accounts add`` reads; secrets are ``SecretStr``-free plain fields, encrypted by us."""

@@ -14,11 +14,17 @@ import threading
 import time
 
 
+def running_seconds() -> float:
+    """Seconds on a clock that goes on while the machine sleeps (macOS has it under another name)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW)
+
+
 class Flight:
     """One request under way: whether its first byte has left, and the handle by which it can be cut off."""
 
     def __init__(self, timeout_s: float) -> None:
         self.ends_at = time.monotonic() + timeout_s
+        self._ends_awake_or_not_at = running_seconds() + timeout_s
         self.sent = False
         """Set right before the first byte of the request is handed to the socket."""
         self.expired = False
@@ -29,6 +35,10 @@ class Flight:
     def remaining(self) -> float:
         """Seconds until the deadline; at least a millisecond, because a socket takes 0 as "do not block"."""
         return max(self.ends_at - time.monotonic(), 0.001)
+
+    def overslept(self) -> bool:
+        """Whether the deadline is over on a clock that also counts while the machine sleeps."""
+        return running_seconds() > self._ends_awake_or_not_at
 
     def attach(self, sock: socket.socket) -> None:
         """Remembers the connection that this request goes over.

@@ -71,7 +71,8 @@ class _NoAnswerError(Exception):
 class Client:
     """Sends requests for one visit to a platform. Not to be shared between threads.
 
-    :param api_hosts: the platform's hosts, whose origin ``override`` replaces.
+    :param api_hosts: the platform's hosts, whose origin ``override`` replaces; one that begins with a dot
+        stands for all hosts below it (a platform that spreads its accounts over many).
     :param override: scheme, host and port to send to instead; path and query stay.
     :param deadline_s: for a whole request, seconds, from name resolution to the last byte of the answer.
     :param fence: called right before the first byte of a request that publishes, after connect and TLS; what
@@ -168,11 +169,16 @@ class Client:
         parts = urlsplit(url)
         if "@" in parts.netloc:
             raise ValueError("A URL with a user name in it would replace the request's own credentials.")
-        if self._override is not None and parts.hostname in self._api_hosts:
+        if self._override is not None and self._is_api_host(parts.hostname or ""):
             parts = parts._replace(scheme=self._override.scheme, netloc=self._override.netloc)
         elif parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
             raise ValueError("Only https is sent to other machines.")
         return parts
+
+    def _is_api_host(self, host: str) -> bool:
+        return host in self._api_hosts or any(
+            host.endswith(entry) for entry in self._api_hosts if entry.startswith(".")
+        )
 
     def _prepare(
         self,

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db.crypto import Cipher
-from db.models import Account, ScheduledPost, Switch, table_of
+from db.models import Account, ScheduledPost, Switch, Webhook, table_of
 from db.transitions import close_letter
 from platforms import registry
 from platforms.base import AccountRef, Call, Identity
 from platforms.errors import UnknownPlatform
-from platforms.http import Client
+from scheduler import audit
 from scheduler.errors import NotConfigured, Refused, UnknownAccount
 from scheduler.logging import logger
 from scheduler.settings import Settings
@@ -28,6 +28,7 @@ log = logger(__name__)
 accounts = table_of(Account)
 posts = table_of(ScheduledPost)
 switches = table_of(Switch)
+webhooks = table_of(Webhook)
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
@@ -159,6 +160,12 @@ def add(
             .returning(accounts)
         ).one()
         release_held(conn, row.id, by="reconnected")
+    audit.record(
+        conn,
+        "account.added" if row.token_version == 1 else "account.reconnected",
+        f"account:{platform}:{name}",
+        after={"token_version": row.token_version, "fields": sorted(credentials), "test": row.api_url is not None},
+    )
     log.info("account.added", account=f"{platform}:{name}", account_id=row.id)
     return _view(row)
 
@@ -188,6 +195,9 @@ def release_held(conn: Connection, account_id: int, *, by: str) -> int:
 def identify(settings: Settings, row: Row[Any]) -> Any:
     """Asks the platform whose credentials these are (an HTTP call: no transaction may be open)."""
     module = registry.get(row.platform)
+    from platforms.http import Client  # here: dispatch and media never send a request, and requests needs 6 MB
+
+    log.info("security.credentials_used", purpose="identify", account=f"{row.platform}:{row.name}")
     client = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=30)
     return module.identify(
         Call(
@@ -238,11 +248,19 @@ def remove(conn: Connection, target: str, *, by: str) -> int:
     from scheduler.changes import cancel_row
 
     waiting = conn.execute(
-        select(posts.c.id, posts.c.status, posts.c.generation)
+        select(posts.c.id, posts.c.status, posts.c.generation, posts.c.held_for)
         .where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None))
         .with_for_update()
     ).all()
     done = [cancel_row(conn, one, by=by, why="its account was deleted") for one in waiting]
+    audit.record(
+        conn,
+        "account.removed",
+        f"account:{target}",
+        by=by,
+        before={"handle": row.handle, "state": row.state},
+        after={"canceled": len(done)},
+    )
     log.info("account.removed", account=target, canceled=len(done))
     return len(done)
 
@@ -258,6 +276,7 @@ def pause(conn: Connection, target: str | None, *, by: str, why: str = "") -> in
             text("INSERT INTO switches (name, by, why) VALUES ('all', :by, :why) ON CONFLICT (name) DO NOTHING"),
             {"by": by, "why": why},
         )
+        audit.record(conn, "everything.paused", "all", by=by, after={"why": why})
         log.warning("paused.all", by=by, why=why)
         return conn.execute(
             select(func.count()).where(posts.c.status.in_(["scheduled", "ready", "retrying"]))
@@ -274,6 +293,7 @@ def pause(conn: Connection, target: str | None, *, by: str, why: str = "") -> in
         .where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None), ~posts.c.paused)
         .values(paused=True)
     ).rowcount
+    audit.record(conn, "account.paused", f"account:{target}", by=by, after={"why": why, "posts": stopped})
     log.warning("paused.account", account=target, by=by, why=why, posts=stopped)
     return stopped
 
@@ -282,6 +302,7 @@ def resume(conn: Connection, target: str | None, *, by: str) -> int:
     """Releases the stop button; how many posts wait again. :raises UnknownAccount: there is none."""
     if target is None:
         released = conn.execute(text("DELETE FROM switches WHERE name = 'all'")).rowcount
+        audit.record(conn, "everything.resumed", "all", by=by)
         log.warning("resumed.all", by=by)
         return released
     row = find(conn, target)
@@ -289,6 +310,7 @@ def resume(conn: Connection, target: str | None, *, by: str) -> int:
     freed = conn.execute(
         update(posts).where(posts.c.account_id == row.id, posts.c.paused).values(paused=False)
     ).rowcount
+    audit.record(conn, "account.resumed", f"account:{target}", by=by, after={"posts": freed})
     log.warning("resumed.account", account=target, by=by, posts=freed)
     return freed
 
@@ -309,6 +331,11 @@ def rotate_keys(conn: Connection, settings: Settings) -> int:
     ).all()
     for row in rows:
         conn.execute(update(accounts).where(accounts.c.id == row.id).values(credentials=cipher.rotate(row.credentials)))
+    # What webhooks sign with is under the same keys.
+    hooks = conn.execute(select(webhooks.c.id, webhooks.c.sealed).where(webhooks.c.removed_at.is_(None))).all()
+    for hook in hooks:
+        conn.execute(update(webhooks).where(webhooks.c.id == hook.id).values(sealed=cipher.rotate(hook.sealed)))
+    audit.record(conn, "key.rotated", "all", after={"accounts": len(rows), "webhooks": len(hooks)})
     return len(rows)
 
 

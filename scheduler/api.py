@@ -18,7 +18,7 @@ from db import migrate
 from db.session import engine
 from db.transitions import database_now
 from platforms.base import Violation
-from scheduler import accounts, intake, posts
+from scheduler import accounts, audit, intake, posts
 from scheduler.checking import Target, check
 from scheduler.errors import InvalidPost, KeyReused, Refused, SchedulerXError, Unavailable
 from scheduler.intake import Arrived
@@ -126,6 +126,7 @@ def schedule(
         checked = check(text, [accounts.reference(row) for row in rows], arrived, chosen, post, settings)
     wrong += [one for target in checked for one in target.violations]
     if wrong:
+        log.info("security.refused", codes=sorted({one.code for one in wrong}), by=audit.actor())
         raise InvalidPost(_once(wrong))
 
     # Files are stored outside the caller's transaction: they are named by content, and prune removes what
@@ -292,7 +293,19 @@ def _insert(
         ).scalar_one()
         if arrived:
             attach_media(conn, scheduled_id, arrived, asset_ids, target)
-    return posts.load(conn, post_id)
+    made = posts.load(conn, post_id)
+    audit.record(
+        conn,
+        "post.scheduled",
+        f"post:{post_id}",
+        after={
+            "to": [one.account for one in made.scheduled],
+            "due_at": made.scheduled[0].due_at.isoformat(),
+            "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "media": len(arrived),
+        },
+    )
+    return made
 
 
 def insert_version(

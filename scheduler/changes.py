@@ -19,7 +19,7 @@ from db.models import ScheduledPost as Table
 from db.states import CANCELABLE, Status
 from db.transitions import database_now, doubtful_attempts, move, revise, seconds_from_now
 from platforms.base import Violation
-from scheduler import accounts, intake, posts
+from scheduler import accounts, audit, intake, posts
 from scheduler.api import _connection, attach_media, database, insert_version
 from scheduler.checking import Target, check_one
 from scheduler.errors import InvalidPost, NotAllowed, NotFound
@@ -101,8 +101,32 @@ def cancel(post: Post | int, *, by: str = PERSON, session: Session | Connection 
     """
     number = _number(post)
     with _connection(session, current()) as conn:
-        done = [cancel_row(conn, row, by=by, why="canceled") for row in rows_of(conn, number)]
-        return Changes(posts.load(conn, number), tuple(done))
+        rows = rows_of(conn, number)
+        done = [cancel_row(conn, row, by=by, why="canceled") for row in rows]
+        return _recorded(conn, "post.canceled", rows, done, by)
+
+
+def _recorded(
+    conn: Connection, action: str, rows: Sequence[Row[Any]], done: Sequence[Change], by: str
+) -> Changes:
+    """Writes who changed what into the audit trail, and answers with the post as it stands now."""
+    ids = [row.id for row in rows]
+    now = conn.execute(
+        select(table.c.id, table.c.status, table.c.due_at, table.c.version_id).where(table.c.id.in_(ids))
+    ).all()
+    audit.record(
+        conn,
+        action,
+        f"post:{rows[0].post_id}",
+        by=by,
+        before={str(row.id): _facts(row) for row in rows},
+        after={str(row.id): _facts(row) for row in now},
+    )
+    return Changes(posts.load(conn, rows[0].post_id), tuple(done))
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    return {"status": row.status, "due_at": row.due_at.isoformat(), "version_id": row.version_id}
 
 
 def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
@@ -160,8 +184,9 @@ def reschedule(
     with _connection(session, current()) as conn:
         if due is not None:
             check_future(due, database_now(conn))
-        done = [_reschedule_row(conn, row, due, by) for row in rows_of(conn, number)]
-        return Changes(posts.load(conn, number), tuple(done))
+        rows = rows_of(conn, number)
+        done = [_reschedule_row(conn, row, due, by) for row in rows]
+        return _recorded(conn, "post.rescheduled", rows, done, by)
 
 
 def _reschedule_row(conn: Connection, row: Row[Any], due: datetime | None, by: str) -> Change:
@@ -247,7 +272,15 @@ def edit(
     arrived, wrong = intake.look_at(list(media), settings) if media is not None else ([], [])
     if wrong:
         raise InvalidPost(wrong)
-    fresh_ids = intake.store(arrived, settings) if media is not None else []
+    fresh_ids: list[int] = []
+    if media is not None:
+        # Judged before anything is stored; judged again below, under the rows' locks.
+        with _connection(session, settings) as conn:
+            open_now = [row for row in rows_of(conn, number) if not _unchangeable(conn, row)]
+            content = _content(conn, posts.load(conn, number).id)
+            chosen = dict(content.options) if options is None else dict(options)
+            _check_again(conn, open_now, content.text if text is None else text, arrived, chosen, settings)
+        fresh_ids = intake.store(arrived, settings)
     with _connection(session, settings) as conn:
         rows = rows_of(conn, number)
         content = _content(conn, rows[0].post_id)
@@ -274,7 +307,7 @@ def edit(
             )
             for row in rows
         ]
-        return Changes(posts.load(conn, number), tuple(done))
+        return _recorded(conn, "post.edited", rows, done, by)
 
 
 def _content(conn: Connection, post_id: int) -> Row[Any]:
@@ -370,8 +403,9 @@ def retry(post: Post | int, *, by: str = PERSON, session: Session | Connection |
     """
     number = _number(post)
     with _connection(session, current()) as conn:
-        done = [retry_row(conn, row, by=by) for row in rows_of(conn, number)]
-        return Changes(posts.load(conn, number), tuple(done))
+        rows = rows_of(conn, number)
+        done = [retry_row(conn, row, by=by) for row in rows]
+        return _recorded(conn, "post.retried", rows, done, by)
 
 
 def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
@@ -442,6 +476,7 @@ def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:
         error_code=None,
         error_message=None,
         cancel_requested=False,
+        first_sent_at=None,
         **({"media_ready": False} if failed_media else {}),
     )
 

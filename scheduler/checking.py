@@ -58,8 +58,10 @@ def check_one(
     chosen, wrong = for_target(options, account.platform, account.name)
     draft = Draft(text=text, account=account, media=tuple(one.item() for one in arrived), options=chosen)
     if not wrong:
-        # With options that cannot be read, the module's own checks would only report the consequences.
         wrong += module.validate(draft)
+    else:
+        # With options that cannot be read, the module's own checks would mostly report the consequences.
+        wrong += too_long(text, module)
     rule = placement_rule(module, draft)
     recipes: list[Any] = []
     if rule is not None:
@@ -95,6 +97,15 @@ def check_one(
         for one in wrong
     )
     return Target(account, module, draft, rule, tuple(recipes) if not told else (), told)
+
+
+def too_long(text: str, module: Platform) -> list[Violation]:
+    """Whether a text exceeds the platform's limit, by the platform's own count."""
+    length, limit = module.text_length(text), module.capabilities.text_limit
+    if length <= limit:
+        return []
+    message = f"the text counts {length}, {length - limit} more than the {limit} that {module.name} takes"
+    return [Violation("text_too_long", message, "text", None, module.name)]
 
 
 def fit(

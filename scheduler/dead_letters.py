@@ -13,6 +13,7 @@ from sqlalchemy import text as sql
 from db.models import PublishAttempt, table_of
 from db.states import Status
 from db.transitions import close_letter, doubtful_attempts, move
+from scheduler import audit
 from scheduler.changes import again, rows_of
 from scheduler.errors import NotAllowed, NotFound
 
@@ -142,6 +143,7 @@ def replay(conn: Connection, number: int, *, by: str, resend: bool = False) -> D
     if doubt:
         _settle(conn, row.id)
     again(conn, row, by=by, why="resent by a person" if doubt else "replayed")
+    _record(conn, "resent" if doubt else "replayed", letter, by)
     return letter
 
 
@@ -170,6 +172,7 @@ def mark_published(conn: Connection, number: int, *, by: str, url: str | None = 
         error_code=None,
         error_message=None,
     )
+    _record(conn, "marked_published", letter, by)
     return letter
 
 
@@ -193,6 +196,7 @@ def discard(conn: Connection, number: int, *, by: str) -> DeadLetter:
         )
     else:
         close_letter(conn, row.id, resolution="discarded", by=by)
+    _record(conn, "discarded", letter, by)
     return letter
 
 
@@ -204,6 +208,16 @@ def _open(conn: Connection, number: int) -> tuple[DeadLetter, Row[Any]]:
     if letter.resolution is not None:
         raise NotAllowed(f"Dead letter {number} is settled already ({letter.resolution}); the post is {row.status}")
     return letter, row
+
+
+def _record(conn: Connection, deed: str, letter: DeadLetter, by: str) -> None:
+    audit.record(
+        conn,
+        f"dead_letter.{deed}",
+        f"post:{letter.post_id}",
+        by=by,
+        before={"scheduled_post_id": letter.scheduled_post_id, "status": letter.status, "code": letter.code},
+    )
 
 
 def _settle(conn: Connection, scheduled_post_id: int) -> None:

@@ -214,6 +214,8 @@ def _platforms(conn: Connection) -> Sequence[str]:
 def _pause(settings: Settings, left: float) -> float | None:
     """How long to sleep before the next visit, seconds; None: nothing becomes due within ``left``."""
     with transaction(settings.database()) as conn:
+        if accounts.everything_paused(conn):
+            return None
         waits = [wait for name in _platforms(conn) if (wait := claims.seconds_to_next(conn, name)) is not None]
     soonest = min(waits, default=None)
     if soonest is None or soonest >= left:

@@ -19,7 +19,10 @@ from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from media.probe import Probe, probe
 from platforms.base import MediaItem, MediaKind, Violation
 from scheduler.errors import InvalidPost, Unavailable
+from scheduler.logging import logger
 from scheduler.settings import Settings
+
+log = logger(__name__)
 
 ALT_LIMIT = 10_000
 """Beyond any platform's; a file passed as alt text by mistake ends here."""
@@ -110,6 +113,8 @@ def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], li
                 path = Path(name).expanduser()
                 arrived.append(Arrived(name=path.name, alt=one.alt, path=path, probe=probe(path, name=name)))
         except MediaRefused as error:
+            if error.code == "private_address":
+                log.warning("security.private_address", url=error.file, at="scheduling")
             wrong.append(Violation(error.code, error.message, "media", error.file or name))
         except RemoteUnavailable as error:
             wrong.append(

@@ -1,17 +1,29 @@
 """Logs: structlog, as JSON lines or for a terminal, with secrets taken out on the way.
 
-One ``correlation_id`` binds every line from the script that scheduled a post to the platform call.
+One ``correlation_id`` binds every line from the script that scheduled a post to the platform call. The first
+word of an event names its stream: ``audit.*`` (who did what), ``security.*`` (use of credentials, what was
+refused), ``performance.*`` (timings); everything else is of the program itself.
+
+Secrets go in three ways: what this process ever opened or sealed is hidden by value (``db.redaction``),
+fields named like a secret lose their value, and what looks like a secret is cut out of texts.
 """
 
 from __future__ import annotations
 
+import http.client
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime
+from types import TracebackType
 from typing import Any
 
 import structlog
+
+from db.redaction import hide
 
 SECRET_NAMES = re.compile(
     r"(?i)(authorization|cookie|password|passwd|secret|token|credential|api_?key|access_?key|signature|private)"
@@ -19,24 +31,45 @@ SECRET_NAMES = re.compile(
 PLAIN_NAMES = frozenset({"token_version", "idempotency_key", "platform_key", "token_expires_at"})
 SECRET_TEXT = re.compile(
     r"(?i)(bearer\s+|basic\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|((?:access_token|refresh_token|client_secret|oauth_token|sig|x-amz-signature|x-amz-credential|code)=)[^&\s\"']+"
+    # As a query, as JSON, as Python's repr of a mapping, as JSON within JSON.
+    r"|((?:access_token|refresh_token|id_token|client_secret|oauth_token|oauth_token_secret|oauth_signature|api_key"
+    r"|password|passwd|secret|sig|x-amz-signature|x-amz-credential|x-amz-security-token|code_verifier|code)"
+    r"\\*[\"']?\s*[=:]\s*\\*[\"']?)(?<!code: )(?<!code:)(?!\\*[\"']?(?:None|null|true|false)\b)[^&\s\"'\\,;}]+"
     r"|(://[^/\s:@]*:)[^/\s@]+(?=@)"
+    # Telegram and Discord put theirs into the path.
+    r"|(/bot\d{5,}:)[A-Za-z0-9_-]{20,}"
+    r"|(/webhooks/\d+/)[A-Za-z0-9_-]{20,}"
+    # Slack does so too; the rest is known by its form: web tokens, and what issuers mark as theirs.
+    r"|(hooks\.slack\.com/\w+/)[\w/-]+"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"
+    r"|\b(?:gh[pousr]_|github_pat_|xox[abprs]-|sk_live_|AKIA|ASIA|whsec_|glpat-|ya29\.)[\w-]{12,}"
 )
 HIDDEN = "[hidden]"
+STREAMS = ("audit", "security", "performance")
 
 
 def scrub(value: Any) -> Any:
     """``value`` with what looks like a secret replaced, at any depth."""
     if isinstance(value, str):
-        return SECRET_TEXT.sub(lambda found: (found[1] or found[2] or found[3] or "") + HIDDEN, value)
-    if isinstance(value, dict):
+        return SECRET_TEXT.sub(lambda found: "".join(part or "" for part in found.groups()) + HIDDEN, hide(value))
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
         return {
             key: HIDDEN if SECRET_NAMES.search(str(key)) and key not in PLAIN_NAMES else scrub(one)
             for key, one in value.items()
         }
-    if isinstance(value, list | tuple):
-        return type(value)(scrub(one) for one in value)
-    return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [scrub(one) for one in value]
+    # What a renderer would write of it by itself (an exception, a response, bytes), it may write clean only.
+    return scrub(value.isoformat() if isinstance(value, datetime) else repr(value))
+
+
+def tell_stream(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog processor: names the stream, for whoever keeps them apart."""
+    first = str(event.get("event", "")).partition(".")[0]
+    event["stream"] = first if first in STREAMS else "app"
+    return event
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -49,40 +82,45 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+def _adapted(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+    """structlog processor: hands the event to our formatter, or as one line to whatever logging the script has."""
+    if _state["ours"]:
+        return structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)
+    return structlog.processors.KeyValueRenderer(key_order=["event"])(logger, method, redact(logger, method, event))
+
+
+SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+_state = {"ours": False}
+"""Whether this process's logging is ours. A script that imports us keeps its own, and hears warnings only."""
+
+
 def configure(*, form: str = "auto", level: str = "INFO") -> None:
-    """Sets up structlog and the standard library's logging, once for each process.
+    """Sets up the standard library's logging for our processes, once for each.
 
     :param form: ``json``, ``console``, or ``auto``: console on a terminal, JSON elsewhere.
     """
     human = form == "console" or (form == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
-    last: list[Any] = (
-        [
-            structlog.processors.format_exc_info,
-            redact,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
-        ]
-        if human
-        else [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    last: list[Any] = [structlog.processors.format_exc_info, tell_stream, redact]
+    if human:
+        plain = structlog.dev.plain_traceback
+        last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
+    else:
+        last.append(structlog.processors.JSONRenderer())
+    _state["ours"] = True
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+    # http.client's debugging prints whole requests, with their Authorization, to standard output.
+    vars(http.client)["print"] = _debugged
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*SHARED, structlog.stdlib.ExtraAdder()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
@@ -96,7 +134,25 @@ def configure(*, form: str = "auto", level: str = "INFO") -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """A traceback on its way to the terminal, without secrets: an exception's own words may hold one."""
+    if not issubclass(kind, SystemExit):
+        sys.stderr.write(scrub("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _debugged(*words: Any, **_: Any) -> None:
+    logging.getLogger("http.client").debug("%s", scrub(" ".join(str(word) for word in words)))
+
+
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; what is bound to the context (correlation id, post) is on each of its lines."""
-    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    """A logger; what is bound to the context (correlation id, post) is on each of its lines.
+
+    It does not depend on structlog's global configuration, which belongs to the program, not to a library.
+    """
+    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, *SHARED, _adapted],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
     return bound

@@ -112,10 +112,29 @@ def ready_media(conn: Connection) -> int:
     ).rowcount
 
 
+def fetch_again(conn: Connection) -> int:
+    """Remote files that were fetched (or refused) before the post that needs them was committed; how many.
+
+    The caller's transaction may have stayed open long after ``schedule()``: who fetched the file did not see
+    the post, and planned nothing for it.
+    """
+    return conn.execute(
+        text("""
+            UPDATE media_assets SET state = 'pending', claims = 0, available_at = clock_timestamp(),
+                   error_code = NULL, error_message = NULL
+             WHERE state <> 'pending' AND source_url IS NOT NULL AND id IN (
+                SELECT m.asset_id FROM scheduled_posts s JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+                 WHERE NOT s.media_ready AND s.status = 'scheduled' AND m.rendition_id IS NULL)
+        """)
+    ).rowcount
+
+
 def media(settings: Settings, send: Send) -> int:
     """Hints for files to fetch, to make and to upload; how many."""
     url = settings.database()
     lease_s = settings.media_lease_seconds
+    with transaction(url) as conn:
+        fetch_again(conn)
     with transaction(url) as conn:
         fetches = claims.media_work(conn, "media_assets", batch=BATCH, lease_s=lease_s)
     with transaction(url) as conn:

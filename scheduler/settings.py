@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from db.redaction import remember
 from media.storage import StoreConfig
 from scheduler.errors import NotConfigured
 from stack.home import default_home, load_stack
@@ -78,6 +80,38 @@ class Settings(BaseSettings):
     """Names this machine's spool folder; upload workers consume ``upload.<spool id>``."""
     max_media_bytes: int = Field(100_000_000, ge=1)
 
+    # Health: how often beat sends a heartbeat through every queue, after how long a silent queue or beat is
+    # down, after how long a due post that nobody took is a failure, and what must stay free on the spool's disk.
+    heartbeat_seconds: float = Field(15.0, gt=0)
+    alive_seconds: float = Field(60.0, gt=0)
+    late_seconds: float = Field(120.0, gt=0)
+    disk_free_mb: int = Field(500, ge=0)
+
+    monitor_host: str = "127.0.0.1"
+    monitor_port: int = Field(9808, ge=0, le=65_535)
+    monitor_token: SecretStr | None = None
+    """Whoever asks for figures or reasons must show it; needed in practice wherever the host is not loopback."""
+
+    # Alerts and webhooks.
+    alert_urls: SecretStr | None = None
+    """Where alerts go: URLs as apprise takes them, separated by blanks. They hold passwords."""
+    alert_every_seconds: float = Field(300.0, ge=0)
+    """At most one message in so many seconds; what happens meanwhile is told together."""
+    alert_remind_hours: float = Field(24.0, gt=0)
+    alert_recovery_seconds: float = Field(120.0, ge=0)
+    """How long something must be well again before that is told."""
+    alert_due_seconds: float = Field(120.0, gt=0)
+    alert_quota_percent: float = Field(90.0, gt=0, le=100)
+    alert_dead_letters_per_hour: int = Field(10, ge=1)
+    alert_success_percent: float = Field(90.0, ge=0, le=100)
+    alert_success_minimum: int = Field(10, ge=1)
+    """Below so many ended posts in an hour a rate says nothing."""
+    webhook_allow_private: bool = False
+    webhook_retry_hours: float = Field(24.0, gt=0)
+    webhook_timeout_seconds: float = Field(10.0, gt=0, le=60)
+    notification_retention_days: int = Field(30, ge=1)
+    audit_retention_days: int = Field(365, ge=7)
+
     log_format: str = "auto"
     log_level: str = "INFO"
 
@@ -139,6 +173,10 @@ class Settings(BaseSettings):
             )
         return self.secret_key.get_secret_value()
 
+    def channels(self) -> list[str]:
+        """The alert URLs, in order; each is a secret."""
+        return self.alert_urls.get_secret_value().split() if self.alert_urls is not None else []
+
     def api_url(self, platform: str) -> str | None:
         """The origin that replaces the platform's API hosts (``SCHEDULERX_<PLATFORM>_API_URL``), or None."""
         return os.environ.get(f"SCHEDULERX_{platform.upper().replace('-', '_')}_API_URL") or None
@@ -154,10 +192,20 @@ def from_environment() -> Settings:
     """Settings as they are now. :raises NotConfigured: a value is malformed; names it, without its value."""
     try:
         plain = Settings()
-        return plain.model_copy(update=_from_stack(plain))
+        return _known(plain.model_copy(update=_from_stack(plain)))
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
         raise NotConfigured(f"Settings: {told}") from None
+
+
+def _known(settings: Settings) -> Settings:
+    """Their secrets are hidden from now on wherever this process speaks."""
+    for value in vars(settings).values():
+        if isinstance(value, SecretStr):
+            words = value.get_secret_value()
+            passwords = re.findall(r"://[^/\s:@]*:([^/\s@]{12,})@", words)
+            remember(words, *re.split(r"[\s,]+", words), *passwords)
+    return settings
 
 
 def _from_stack(plain: Settings) -> dict[str, Any]:

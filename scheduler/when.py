@@ -51,7 +51,7 @@ def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | No
         raise InvalidTime(f"at must be a datetime, ISO text or 'now', not {type(at).__name__}")
     if at.tzinfo is not None and at.utcoffset() is not None:
         given = at
-        if isinstance(at.tzinfo, ZoneInfo) and not datetime_exists(at):
+        if not datetime_exists(at):
             raise _skipped(at, at.tzinfo)
     elif tz is None:
         raise InvalidTime(

@@ -1,4 +1,4 @@
-"""What runs: beat, one worker per queue, Flower. The one place to change names, pools and flags.
+"""What runs: beat, one worker per queue, the monitor, Flower. The one place to change names, pools and flags.
 
 `python -m stack.programs` prints the same list as a Procfile; a test keeps the file at the root equal.
 """
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 FLOWER_PORT = 5555
-"""Where nobody chose another: Flower's own default."""
+MONITOR_PORT = 9808
+"""Where nobody chose others: Flower's own default, and ours for the monitor."""
 
 # Stop stages: beat makes new work, workers finish what they hold, Flower only watches.
 BEAT, WORKERS, WATCHERS = 0, 1, 2
@@ -69,15 +70,16 @@ def default_programs(
     spool_id: str,
     cores: str | None = None,
     flower_port: str | None = str(FLOWER_PORT),
+    flower_db: str = "flower.db",
+    monitor_port: str = str(MONITOR_PORT),
     python: str = sys.executable,
 ) -> list[Program]:
     """The programs of a whole installation on one machine; `flower_port=None` leaves Flower out."""
-    # Quiet: seven banners are not part of one readable log.
-    celery = (python, "-m", "celery", "--quiet", "-A", "workers.app")
+    celery = (python, "-m", "workers")  # Celery without its command line, which costs each process 20 MB
     programs = [
         Program(
             "beat",
-            (*celery, "beat", "--schedule", beat_schedule, "--pidfile="),
+            (*celery, "beat", "--schedule", beat_schedule),
             order=BEAT,
         )
     ]
@@ -86,18 +88,43 @@ def default_programs(
         programs.append(
             Program(
                 shape.name,
-                # Gossip and mingle are chatter between workers that nothing here needs, and slow the start.
-                (*celery, "worker", *flags, "--without-gossip", "--without-mingle"),
+                (*celery, "worker", *flags),
                 env={"MALLOC_ARENA_MAX": "2"},  # 64 threads would otherwise grow an arena each
                 stop_grace_s=shape.grace_s,
                 order=WORKERS,
                 ready_text=f"{shape.name}@{socket.gethostname()} ready",
             )
         )
+    # It proves that the others work, so it is none of them; light, since it runs everywhere and always.
+    programs.append(
+        Program(
+            "monitor",
+            (python, "-m", "scheduler.monitor", f"--port={monitor_port}"),
+            env={"MALLOC_ARENA_MAX": "2"},
+            stop_grace_s=5,
+            order=WATCHERS,
+            ready_text="monitor ready",
+        )
+    )
     if flower_port is not None:
-        flower = (*celery, "flower", "--address=127.0.0.1", f"--port={flower_port}")
+        flower = (
+            *celery,
+            "flower",
+            "--address=127.0.0.1",
+            f"--port={flower_port}",
+            # It only shows: the stop button is `schedulerx pause`, which Postgres remembers.
+            "--read_only=True",
+            "--persistent=True",
+            f"--db={flower_db}",
+            "--state_save_interval=60000",  # ms; it is ended by force, so it cannot save as it ends
+            "--max_tasks=5000",
+            "--purge_offline_workers=600",
+        )
         # It has nothing to lose; asked politely it waits for answers of workers that have ended.
-        programs.append(Program("flower", flower, stop_signal=signal.SIGKILL, stop_grace_s=5, order=WATCHERS))
+        quiet = {"FLOWER_UNAUTHENTICATED_API": "false"}
+        programs.append(
+            Program("flower", flower, quiet, stop_signal=signal.SIGKILL, stop_grace_s=5, order=WATCHERS)
+        )
     return programs
 
 
@@ -113,6 +140,8 @@ def procfile() -> str:
         spool_id="${SCHEDULERX_SPOOL_ID:-$(hostname)}",
         cores="${SCHEDULERX_CORES:-2}",
         flower_port="${FLOWER_PORT:-" + str(FLOWER_PORT) + "}",
+        flower_db="${FLOWER_DB:-flower.db}",
+        monitor_port="${SCHEDULERX_MONITOR_PORT:-" + str(MONITOR_PORT) + "}",
         python="python",
     )
     head = [

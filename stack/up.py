@@ -26,7 +26,7 @@ from .home import (
     load_stack,
     read_secret_key,
 )
-from .programs import FLOWER_PORT, WORKERS, Program, default_programs, migration
+from .programs import FLOWER_PORT, MONITOR_PORT, WORKERS, Program, default_programs, migration
 from .supervisor import Supervisor
 
 SPOOL_VARIABLE = "SCHEDULERX_SPOOL_ID"
@@ -92,7 +92,7 @@ def _run(
     if usual:
         # Only now: until its leftover had ended, Flower's kept port was taken.
         flower_port = credentials.port("flower") if flower else None
-        programs = usual_programs(stack.home, environment, flower_port)
+        programs = usual_programs(stack.home, environment, flower_port, credentials.port("monitor"))
         stack.flower_url = f"http://127.0.0.1:{flower_port}" if flower_port else None
     info = stack.start({name for setting, name in SERVICE_BY_SETTING.items() if not environment.get(setting)})
     for service in stack.services:
@@ -114,13 +114,17 @@ def _run(
     ).run()
 
 
-def usual_programs(home: Path, environment: Mapping[str, str], flower_port: int | None) -> list[Program]:
+def usual_programs(
+    home: Path, environment: Mapping[str, str], flower_port: int | None, monitor_port: int = MONITOR_PORT
+) -> list[Program]:
     """Migrations first, then the default programs."""
     lasting = default_programs(
         beat_schedule=str(home / "beat" / "schedule"),
         spool_id=environment.get(SPOOL_VARIABLE) or socket.gethostname(),
         cores=environment.get("SCHEDULERX_CORES"),
         flower_port=str(flower_port) if flower_port is not None else None,
+        flower_db=str(home / "flower.db"),
+        monitor_port=environment.get("SCHEDULERX_MONITOR_PORT") or str(monitor_port),
     )
     return [migration(), *lasting]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import socket
 import time
 from typing import Any
@@ -38,12 +39,21 @@ def send(task: str, args: tuple[Any, ...], queue: str | None = None) -> bool:
 
     hit("hint.before", task)
     try:
-        app.send_task(task, args=args, **({"queue": queue} if queue else {}))
+        app.send_task(task, args=args, task_id=task_id(task, args), **({"queue": queue} if queue else {}))
     except (BrokerError, OSError) as error:
         log.warning("hint.lost", task=task, error=type(error).__name__)
         return False
     hit("hint.after", task)
     return True
+
+
+def task_id(task: str, args: tuple[Any, ...]) -> str:
+    """An id that leads to the row: Flower's ``publish.deliver-1234-g5-9f86d081`` is `schedulerx posts show 1234`.
+
+    The last part makes it unique: a hint may be sent twice.
+    """
+    numbers = [f"{prefix}{one}" for prefix, one in zip(("", "g"), args, strict=False) if isinstance(one, int)]
+    return "-".join([task, *numbers, secrets.token_hex(4)])
 
 
 def hint(task: str, args: tuple[Any, ...], queue: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from db.session import transaction
-from scheduler import dispatch, prune, rescue
+from scheduler import dispatch, prune, rescue, tallies
 from scheduler.logging import logger
 from scheduler.settings import current
 from workers import alive
@@ -46,6 +46,7 @@ def minute() -> None:
         accounts = due_for_refresh(conn)
     for account_id, token_version in accounts:
         send("followup.refresh", (account_id, token_version, False))
+    tallies.roll(settings)
 
 
 @task("dispatch.prune")
@@ -55,12 +56,12 @@ def prune_task() -> None:
 
 
 @task("dispatch.pulse")
-def pulse() -> None:
-    """Beat's sign of life, handed on to each queue: only a worker that really consumes writes it down."""
-    alive.mark(current(), queue="beat", worker="beat", slots=0)
-    alive.mark(current(), queue="dispatch", worker=worker_name(), slots=alive.slots())
-    for queue in QUEUES[1:]:
-        send("alive.pulse", (queue,), queue)
+def pulse(beat_at: float | None = None) -> None:
+    """Beat's sign of life, handed on to each queue: only a worker that really consumes writes it down.
+
+    :param beat_at: beat's own clock, seconds since the epoch; None from a beat of an older version.
+    """
+    alive.hand_on(current(), send, beat_at, QUEUES[1:])
 
 
 def _me() -> str:

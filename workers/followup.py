@@ -35,7 +35,6 @@ from platforms.base import (
     Repeatable,
 )
 from platforms.errors import TransportError
-from platforms.http import Client
 from scheduler import accounts as profiles
 from scheduler.logging import logger
 from scheduler.retry_policy import LOOKUPS
@@ -115,9 +114,9 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
     except Exception as error:  # a bug in a module; asking again is safe
         log.exception("poll.broken", error=type(error).__name__)
         outcome = NotSent("module_error", f"the platform module failed: {type(error).__name__}")
+    hit("poll.answered")
     if isinstance(outcome, Ready):
         return deliver(settings, work.id, generation, source=Status.PROCESSING)
-    hit("poll.answered")
     with transaction(settings.database()) as conn:
         status = _polled(conn, settings, work, generation, outcome)
         hit("poll.before_commit", handle=conn)
@@ -251,7 +250,7 @@ def _doubt(
 ) -> tuple[Doubt | None, datetime]:
     """What is known of the doubtful attempts, and from when on a look-up may be believed."""
     rows = conn.execute(
-        select(attempts.c.started_at, attempts.c.finished_at)
+        select(attempts.c.started_at, attempts.c.finished_at, attempts.c.http_status)
         .where(
             attempts.c.scheduled_post_id == work.id,
             attempts.c.settled.is_(None),
@@ -271,8 +270,15 @@ def _doubt(
     ).all()
     doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in taken if one))
     budget = settings.call_budget_seconds or budget_s
-    # An attempt whose worker reported is over; one whose worker fell silent may still wake.
-    ends = [row.finished_at or row.started_at + timedelta(seconds=budget + settings.quarantine_seconds) for row in rows]
+    # An attempt that the platform answered is over. One without an answer may still take effect: its worker
+    # may wake, or the platform may only now get to a request whose sender gave up (measured).
+    pause = timedelta(seconds=settings.quarantine_seconds)
+    ends = [
+        row.finished_at + (timedelta(0) if row.http_status else pause)
+        if row.finished_at
+        else row.started_at + timedelta(seconds=budget) + pause
+        for row in rows
+    ]
     return doubt, max(ends) + timedelta(seconds=read_lag_s)
 
 
@@ -474,9 +480,14 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     if row is None:
         return False  # somebody is at it, it was done already, or it must wait
     module = registry.get(row.platform)
+    log.info(
+        "security.credentials_used", purpose="refresh", account=f"{row.platform}:{row.name}", token_version=token_version
+    )
     with transaction(settings.database()) as conn:
         at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
     read_at = running_seconds()
+    from platforms.http import Client  # here: only refreshing builds its own, and requests needs 6 MB
+
     http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
     cipher = Cipher(settings.secret())
     call = Call(

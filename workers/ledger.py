@@ -36,6 +36,9 @@ from scheduler.retry_policy import policy
 from scheduler.settings import Settings
 from workers.work import Work, load
 
+NOT_READY = "media_not_ready"
+"""What a module says where the media it had prepared are not on the platform any more."""
+
 posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
@@ -402,7 +405,11 @@ def again_or_fail(
         pause = 3.0  # the refresh is under way
     else:
         pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
-    move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **told, **common)
+    # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
+    lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if told["error_code"] == NOT_READY else {}
+    move(
+        conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common
+    )
     return Status.RETRYING
 
 

@@ -39,6 +39,8 @@ renditions = table_of(Rendition)
 posts = table_of(ScheduledPost)
 
 PAUSES = RetryPolicy(base_s=5.0, max_s=600.0, max_attempts=12)
+STORE_PAUSES = RetryPolicy(base_s=2.0, max_s=60.0, max_attempts=100_000)
+"""An outage of our own store fails no file: the windows of the posts that wait for it bound the wait."""
 FETCH_DEADLINE_S = 120.0
 
 
@@ -66,7 +68,8 @@ def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Se
 
 def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
     """Tries a file again later; after too many tries it fails, and so do the posts that need it."""
-    if PAUSES.spent(row.claims):
+    pauses = STORE_PAUSES if code == "store_unavailable" else PAUSES
+    if pauses.spent(row.claims):
         fail(settings, table, row, code, f"{message} (after {row.claims} tries)")
         return
     with transaction(settings.database()) as conn:
@@ -74,12 +77,20 @@ def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str
             update(table)
             .where(table.c.id == row.id, table.c.generation == row.generation)
             .values(
-                available_at=seconds_from_now(PAUSES.pause_s(row.claims)),
+                available_at=seconds_from_now(pauses.pause_s(row.claims)),
                 error_code=code,
                 error_message=message[:2000],
             )
         )
     log.warning("media.again", table=table.name, id=row.id, code=code, message=message)
+
+
+def crashes_each_time(settings: Settings, table: Any, row: Row[Any]) -> bool:
+    """Whether nobody who began with this file came to any end; it has failed then."""
+    if row.error_code is not None or row.claims <= settings.max_claims:
+        return False
+    fail(settings, table, row, "worker_crash", f"its worker ended {row.claims - 1} times while it worked on this file")
+    return True
 
 
 def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
@@ -131,7 +142,7 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
 
     with transaction(settings.database()) as conn:
         row = begin(conn, assets, asset_id, generation, ["pending"])
-    if row is None or row.source_url is None:
+    if row is None or row.source_url is None or crashes_each_time(settings, assets, row):
         return
     hit("fetch.begun", asset_id)
     structlog.contextvars.bind_contextvars(asset_id=asset_id)
@@ -143,10 +154,13 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
             key = store().original_key(found.sha256)
             store().put_file(key, file, found.mime, found.sha256)
     except MediaRefused as error:
+        if error.code == "private_address":
+            log.warning("security.private_address", url=error.file, at="fetching", asset_id=asset_id)
         fail(settings, assets, row, error.code, error.message)
         return
     except (RemoteUnavailable, StoreUnavailable) as error:
-        again(settings, assets, row, "not_reachable", str(error))
+        code = "store_unavailable" if isinstance(error, StoreUnavailable) else "not_reachable"
+        again(settings, assets, row, code, str(error))
         return
     with transaction(settings.database()) as conn:
         done = conn.execute(
@@ -222,6 +236,8 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
         asset = conn.execute(
             select(assets.c.storage_key, assets.c.sha256, assets.c.name).where(assets.c.id == row.asset_id)
         ).one()
+    if crashes_each_time(settings, renditions, row):
+        return
     hit("render.begun", rendition_id)
     structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
     folder = spool_folder(settings, rendition_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 import uuid
 from datetime import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, InternalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.failpoints import hit
 from db.session import lost_connection, transaction
@@ -41,6 +43,10 @@ KINDS: dict[str, type[Any]] = {
 }
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
+REPLAY_EVERY_S = 30.0
+
+_replayed = {"at": 0.0}
+_replaying = threading.Lock()
 
 
 def keep(settings: Settings, report: Report) -> Status | None:
@@ -55,7 +61,7 @@ def keep(settings: Settings, report: Report) -> Status | None:
             with transaction(settings.database()) as conn:
                 status = conclude(conn, settings, report)
                 hit("outcome.before_commit", handle=conn)
-        except DBAPIError as error:
+        except (DBAPIError, PoolTimeout) as error:
             file = file or _spool(settings, report)
             if not waits(error):
                 raise  # a bug of ours; the file keeps the answer for whoever mends it
@@ -80,9 +86,22 @@ def keep(settings: Settings, report: Report) -> Status | None:
         return status
 
 
-def waits(error: DBAPIError) -> bool:
-    """Whether it gets better by itself: Postgres is away, or takes no writes just now."""
-    return lost_connection(error) or isinstance(error, InternalError)
+def waits(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether it gets better by itself: Postgres is away, or takes no writes just now; or too many wait for it."""
+    return lost_connection(error) or isinstance(error, InternalError | PoolTimeout)
+
+
+def replay_now_and_then(settings: Settings) -> None:
+    """``replay``, every half minute at most: what was left behind while Postgres was away is stored soon after."""
+    with _replaying:
+        now = time.monotonic()
+        if now - _replayed["at"] < REPLAY_EVERY_S:
+            return
+        _replayed["at"] = now
+    try:
+        replay(settings)
+    except (DBAPIError, PoolTimeout) as error:
+        log.warning("outcomes.not_replayed", error=type(error).__name__)
 
 
 def replay(settings: Settings) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import func, text, update
@@ -38,7 +38,6 @@ from platforms.base import (
     Unknown,
 )
 from platforms.errors import FenceExpired, TransportError
-from platforms.http import Client
 from scheduler.logging import logger
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
@@ -47,6 +46,9 @@ from workers.context import running_seconds, send, worker_name
 from workers.ledger import Intent, Report, hold_for_reconnect, intend, intent_committed, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
+
+if TYPE_CHECKING:
+    from platforms.http import Client
 
 log = logger(__name__)
 posts = table_of(ScheduledPost)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import time
 from typing import Any
 
 import structlog
@@ -15,6 +18,9 @@ from scheduler.settings import current
 from workers.context import role
 
 log = logger(__name__)
+TICKS = ("dispatch.", "alive.", "notify.")
+_began = threading.local()
+"""When the task of this thread began."""
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
@@ -31,6 +37,13 @@ def know_yourself(sender: str, instance: Any, **_: Any) -> None:
 
     role["queue"] = sender.split("@", 1)[0]
     alive.set_slots(int(instance.concurrency or os.cpu_count() or 1))
+
+
+@signals.worker_before_create_process.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def about_to_fork(**_: Any) -> None:
+    """What is there now stays shared with the children: a collection there would copy it page by page."""
+    gc.collect()
+    gc.freeze()
 
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
@@ -62,15 +75,22 @@ def before(task_id: str, task: Any, **_: Any) -> None:
     """Every line that a task logs says which task it was."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+    _began.at = time.monotonic()
 
 
 @signals.task_postrun.connect  # type: ignore[untyped-decorator]  # celery ships no types
-def after(**_: Any) -> None:
-    """Nothing of one task is said of the next."""
-    from workers import alive
+def after(task: Any = None, state: str | None = None, **_: Any) -> None:
+    """How long it took; and nothing of one task is said of the next."""
+    from workers import alive, outcomes
 
+    # The ticks of beat would fill the log with one line a second that says nothing.
+    if task is not None and not task.name.startswith(TICKS):
+        began = getattr(_began, "at", None)
+        log.info("performance.task", seconds=None if began is None else round(time.monotonic() - began, 3), state=state)
     structlog.contextvars.clear_contextvars()
     alive.report()
+    if role["queue"].startswith("publish"):
+        outcomes.replay_now_and_then(current())
 
 
 @signals.task_failure.connect  # type: ignore[untyped-decorator]  # celery ships no types

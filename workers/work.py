@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, text
 
@@ -15,11 +15,16 @@ from db.crypto import Cipher
 from media.probe import Probe
 from platforms import registry
 from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, Violation
-from platforms.http import Client
 from scheduler.checking import reachable
+from scheduler.logging import logger
 from scheduler.options import for_target
 from scheduler.settings import Settings
 from workers.context import running_seconds, store
+
+if TYPE_CHECKING:
+    from platforms.http import Client
+
+log = logger(__name__)
 
 LOAD = """
     SELECT s.id, s.post_id, s.version_id, s.account_id, s.platform, s.status, s.generation, s.due_at, s.available_at,
@@ -152,13 +157,24 @@ def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
     )
 
 
+def timed(method: str, target: str, status: int | None, seconds: float, sent: bool) -> None:
+    """The performance stream: each request to a platform. ``target`` has no query."""
+    log.info(
+        "performance.http", method=method, target=target, status=status, seconds=round(seconds, 3), sent=sent
+    )
+
+
 def client(settings: Settings, work: Work, **extra: Any) -> Client:
     """An HTTP client for this post's platform, pointed where the settings say."""
+    from platforms.http import Client  # here: most workers never send a request, and requests needs 6 MB
+
     budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
+    log.info("security.credentials_used", purpose="post", scheduled_post_id=work.id, token_version=work.row.token_version)
     return Client(
         api_hosts=work.module.api_hosts,
         override=settings.api_url(work.row.platform),
         deadline_s=budget,
         correlation_id=work.row.correlation_id,
+        observe=timed,
         **extra,
     )

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from platforms.sandbox.accounts import Accounts
 from platforms.sandbox.control import Control
-from platforms.sandbox.emulator import Settings, World
+from platforms.sandbox.emulator import Emulator, Settings, World
 from platforms.sandbox.faults import Faults
 from platforms.sandbox.journal import Journal
 from platforms.sandbox.ledger import Ledger
@@ -39,6 +39,7 @@ class Sandbox:
     :param seed: of the dice that faults are drawn with.
     :param faults: rules as for ``POST /_sandbox/faults``.
     :param url: origin that clients see, where that is not the address listened on (a container, a proxy).
+    :param emulators: the platforms; the tests add some of their own.
     :param latency_ms: for every platform call; half of it passes before the call takes effect, half after.
     """
 
@@ -53,9 +54,10 @@ class Sandbox:
         port: int = 0,
         url: str | None = None,
         settings: Settings | None = None,
+        emulators: Sequence[type[Emulator]] = EMULATORS,
     ) -> None:
         self._host, self._port, self._told_url = host, port, url
-        names = frozenset(emulator.name for emulator in EMULATORS)
+        names = frozenset(emulator.name for emulator in emulators)
         self._journal = Journal(data)
         self.world = World(
             accounts=Accounts(self._journal, names),
@@ -64,7 +66,7 @@ class Sandbox:
             faults=Faults(seed),
             settings=settings or Settings(),
         )
-        self._server = Server(self.world, [emulator(self.world) for emulator in EMULATORS])
+        self._server = Server(self.world, [emulator(self.world) for emulator in emulators])
         self._control = Control(self._server, self._forget)
         for route in (*self._control.routes(), *Pages(self._server).routes()):
             self._server.router.add(route, None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scheduler import logging as logs
-from scheduler.cli import accounts, dead_letters, demo, doctor, media, posts, system
+from scheduler.cli import accounts, dead_letters, demo, doctor, health, media, posts, system
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,8 @@ def start(
 app.command()(system.up)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(health.health)
+app.command()(health.monitor)
 app.command("migrate")(system.migrate_)
 app.command()(posts.post)
 app.command()(posts.check)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,6 @@ def up(
 
     Example: schedulerx up
     """
-    from stack.home import StackInfo
-    from stack.up import run_up
-
     with told():
         folder = home or from_environment().home
         if os.environ.get("DATABASE_URL") and not os.environ.get("SCHEDULERX_SECRET_KEY"):
@@ -38,10 +36,10 @@ def up(
                 " `schedulerx secret-key` and give it to every process"
             )
 
-    def ready(info: StackInfo) -> None:
-        say(f"schedulerx is up. Flower: {info.flower_url or 'off'}. Data folder: {folder}. Stop with Ctrl-C.")
-
-    raise typer.Exit(run_up(folder, flower=flower, on_ready=ready))
+    # -P: what lies in the user's current folder must not be taken for a package of ours.
+    argv = [sys.executable, "-P", "-m", "stack", str(folder), *([] if flower else ["--no-flower"])]
+    sys.stdout.flush()
+    os.execv(sys.executable, argv)  # noqa: S606 - no shell: our own interpreter, in our own place (see stack.__main__)
 
 
 def migrate_() -> None:

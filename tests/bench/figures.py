@@ -63,7 +63,10 @@ class Figure:
     def as_json(self) -> dict[str, Any]:
         """As ``bench.json`` holds it."""
         plain: dict[str, Any] = {
-            "value": rounded(self.value), "unit": self.unit, "min": rounded(self.min), "max": rounded(self.max),
+            "value": rounded(self.value),
+            "unit": self.unit,
+            "min": rounded(self.min),
+            "max": rounded(self.max),
             "runs": self.runs,
         }
         if self.target is not None:
@@ -93,14 +96,25 @@ def ratio_of(above: Sequence[float], below: Sequence[float], **more: Any) -> Fig
 
 
 def percentiles_of(
-    name: str, values: Sequence[float], unit: str, *, targets: Mapping[str, Target] | None = None, note: str = "",
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    targets: Mapping[str, Target] | None = None,
+    note: str = "",
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Figure]:
     """p50, p95 and p99 as three figures; ``runs`` is how many values there are."""
     wanted = targets or {}
     return {
         f"{name}_{word}": Figure(
-            percentile(values, share), unit, min(values), max(values), len(values), target=wanted.get(word), note=note,
+            percentile(values, share),
+            unit,
+            min(values),
+            max(values),
+            len(values),
+            target=wanted.get(word),
+            note=note,
             more=more,
         )
         for word, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))

@@ -32,11 +32,17 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
         crowded, span = full_minute(settings, names, crowd)
     return {
         **percentiles_of(
-            "lone_lateness", late, "s", targets={"p99": LONE_TARGET},
+            "lone_lateness",
+            late,
+            "s",
+            targets={"p99": LONE_TARGET},
             note=f"of {lone} posts p99 is the worst; every fourth with a picture (worst of those {max(with_pictures):.2f} s)",
         ),
         **percentiles_of(
-            "minute_lateness", crowded, "s", targets={"p99": MINUTE_TARGET},
+            "minute_lateness",
+            crowded,
+            "s",
+            targets={"p99": MINUTE_TARGET},
             note=f"{crowd} posts due at the same instant, platform {SLOW_MS:.0f} ms; all sent within {span:.1f} s",
         ),
     }

@@ -40,8 +40,13 @@ def add_posts(words: str, accounts: Sequence[str], count: int) -> tuple[list[int
     at = datetime.now(UTC) + FAR
     began = time.monotonic()
     ids = [
-        schedule(f"{words} {number}: what this costs https://example.com/{number}", to=accounts[number % len(accounts)],
-                 at=at).scheduled[0].id
+        schedule(
+            f"{words} {number}: what this costs https://example.com/{number}",
+            to=accounts[number % len(accounts)],
+            at=at,
+        )
+        .scheduled[0]
+        .id
         for number in range(count)
     ]
     return ids, count / (time.monotonic() - began)

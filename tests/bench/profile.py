@@ -23,14 +23,29 @@ from tests.bench.world import sandbox, settings
 
 # The first match from the innermost frame outwards decides; frames that match nothing are passed over.
 KINDS = (
-    ("database: waiting for Postgres", ("do_execute", "do_commit", "do_rollback", "do_ping", "do_begin", "connect"),
-     ("sqlalchemy/engine/default", "psycopg2/")),
+    (
+        "database: waiting for Postgres",
+        ("do_execute", "do_commit", "do_rollback", "do_ping", "do_begin", "connect"),
+        ("sqlalchemy/engine/default", "psycopg2/"),
+    ),
     ("database: waiting for a connection", (), ("sqlalchemy/pool/", "sqlalchemy/util/queue")),
     ("database: building statements", (), ("sqlalchemy/",)),
     ("encryption", (), ("cryptography/", "db/crypto")),
     ("logging", (), ("structlog/", "logging/__init__", "scheduler/logging")),
-    ("HTTP", (), ("requests/", "urllib3/", "http/client", "platforms/http", "platforms/connections", "platforms/deadline",
-                  "/socket.py", "/ssl.py")),
+    (
+        "HTTP",
+        (),
+        (
+            "requests/",
+            "urllib3/",
+            "http/client",
+            "platforms/http",
+            "platforms/connections",
+            "platforms/deadline",
+            "/socket.py",
+            "/ssl.py",
+        ),
+    ),
     ("broker", (), ("celery/", "kombu/", "redis/", "billiard/")),
     ("platform rules", (), ("platforms/", "pydantic", "emoji/", "oauthlib/")),
     ("our own code", (), ("workers/", "scheduler/", "db/", "media/")),
@@ -71,9 +86,14 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
 
     count = 100 if quick else POSTS
     with sandbox(where) as page, EmbeddedStack(where / "home") as info:
-        told = {"DATABASE_URL": str(info.database_url), "REDIS_URL": str(info.redis_url),
-                "SCHEDULERX_SECRET_KEY": new_key(), "SCHEDULERX_HOME": str(where / "home"),
-                "SCHEDULERX_BURST_COUNT": "100000", "SCHEDULERX_X_API_URL": page.url}
+        told = {
+            "DATABASE_URL": str(info.database_url),
+            "REDIS_URL": str(info.redis_url),
+            "SCHEDULERX_SECRET_KEY": new_key(),
+            "SCHEDULERX_HOME": str(where / "home"),
+            "SCHEDULERX_BURST_COUNT": "100000",
+            "SCHEDULERX_X_API_URL": page.url,
+        }
         with settings(**told) as mine:
             migrate.upgrade(mine.database())
             _quiet(where)
@@ -149,7 +169,12 @@ def one_thread(mine: Any, names: list[str], count: int) -> Figure:
         signal.signal(signal.SIGPROF, before)
     mean = sum(spent) / len(spent)
     return Figure(
-        mean, "ms CPU/post", min(spent), max(spent), len(spent), note="one thread, mean; shares sampled",
+        mean,
+        "ms CPU/post",
+        min(spent),
+        max(spent),
+        len(spent),
+        note="one thread, mean; shares sampled",
         more={"shares": shares(kinds), "hottest": shares(spots, 12)},
     )
 
@@ -181,7 +206,11 @@ def many_threads(mine: Any, names: list[str], count: int) -> Figure:
         watcher.join()
     took.sort()
     return Figure(
-        took[len(took) // 2], "ms/post", took[0], took[-1], len(took),
+        took[len(took) // 2],
+        "ms/post",
+        took[0],
+        took[-1],
+        len(took),
         note=f"{THREADS} threads in one process: {count / whole:.0f} posts/s without Celery",
         more={"shares": shares(kinds)},
     )

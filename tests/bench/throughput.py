@@ -45,7 +45,10 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
     each = dict(sorted(each.items(), key=lambda one: -one[1]))
     return {
         "pipeline_rate": median_of(
-            whole, "posts/s", target=TARGET, note=f"{count} text posts due at once, from the first to the last published",
+            whole,
+            "posts/s",
+            target=TARGET,
+            note=f"{count} text posts due at once, from the first to the last published",
             more={"cpu_ms_per_post": each, "cpu_ms_per_post_total": round(sum(each.values()), 2)},
         ),
         "celery_noop_rate": median_of(raw, "tasks/s", note="sent and done at once; one sender, threads pool of 64"),
@@ -75,10 +78,33 @@ def pipeline(
 def raw_worker(where: Path, broker: str) -> Iterator[Callable[[int], float]]:
     """A worker as the stack has them, with a task that does nothing; a function that runs so many of them."""
     file = where / "noop.json"
-    env = {**plain_environment(), **{name: value for name, value in os.environ.items() if name.startswith("SCHEDULERX_")},
-           "REDIS_URL": broker, "SX_BENCH_NOOP_FILE": str(file), "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "2"}
-    argv = [sys.executable, "-m", "celery", "--quiet", "-A", "tests.bench.noop", "worker", "-n", "bench@%h", "-Q", "bench",
-            "-P", "threads", "-c", "64", "--without-gossip", "--without-mingle"]
+    env = {
+        **plain_environment(),
+        **{name: value for name, value in os.environ.items() if name.startswith("SCHEDULERX_")},
+        "REDIS_URL": broker,
+        "SX_BENCH_NOOP_FILE": str(file),
+        "PYTHONPATH": str(ROOT),
+        "MALLOC_ARENA_MAX": "2",
+    }
+    argv = [
+        sys.executable,
+        "-m",
+        "celery",
+        "--quiet",
+        "-A",
+        "tests.bench.noop",
+        "worker",
+        "-n",
+        "bench@%h",
+        "-Q",
+        "bench",
+        "-P",
+        "threads",
+        "-c",
+        "64",
+        "--without-gossip",
+        "--without-mingle",
+    ]
     with process(argv, where / "noop.log", env, stop_s=30.0):
         from tests.bench.noop import noop
 

@@ -97,8 +97,17 @@ class Sandbox:
 def sandbox(where: Path, *, latency_ms: float = 0.0) -> Iterator[Sandbox]:
     """Emulated platforms in a process of their own, so that their work is not counted as ours."""
     ready = where / "sandbox.json"
-    argv = [sys.executable, "-m", "platforms.sandbox", "--port", "0", "--ready-file", str(ready),
-            "--latency-ms", str(latency_ms)]
+    argv = [
+        sys.executable,
+        "-m",
+        "platforms.sandbox",
+        "--port",
+        "0",
+        "--ready-file",
+        str(ready),
+        "--latency-ms",
+        str(latency_ms),
+    ]
     with process(argv, where / "sandbox.log", plain_environment(), stop_s=10.0) as child:
         wait_for("the sandbox", START_S, ready.exists)
         yield Sandbox(str(json.loads(ready.read_text())["url"]), psutil.Process(child.pid))
@@ -155,15 +164,18 @@ def settings(**variables: str) -> Iterator[Any]:
 def stack(where: Path, page: Sandbox | None = None, **variables: str) -> Iterator[Stack]:
     """The real command, ready to publish; this process's settings are those of a script beside it."""
     told = {
-        "SCHEDULERX_HOME": str(where / "home"), "SCHEDULERX_SPOOL_ID": f"bench-{os.getpid()}",
+        "SCHEDULERX_HOME": str(where / "home"),
+        "SCHEDULERX_SPOOL_ID": f"bench-{os.getpid()}",
         # Many posts of few accounts in little time is what is measured; no guard shall hold them back.
-        "SCHEDULERX_BURST_COUNT": "100000", "SCHEDULERX_LOG_FORMAT": "json",
+        "SCHEDULERX_BURST_COUNT": "100000",
+        "SCHEDULERX_LOG_FORMAT": "json",
         **({"SCHEDULERX_X_API_URL": page.url, "SCHEDULERX_PINTEREST_API_URL": page.url} if page else {}),
         **variables,
     }
     log = where / "up.log"
     argv = [sys.executable, "-m", "scheduler.cli.main", "up"]
     with process(argv, log, {**plain_environment(), **told}, stop_s=STOP_S) as child:
+
         def up() -> bool:
             if child.poll() is not None:
                 raise BenchBroken("schedulerx up ended:\n" + log.read_text(errors="replace")[-4000:])

@@ -400,7 +400,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "dead_letters",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('post_ids')"), nullable=False),
         sa.Column("scheduled_post_id", sa.BigInteger(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),

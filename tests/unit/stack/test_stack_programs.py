@@ -24,16 +24,18 @@ def test_every_queue_has_a_worker() -> None:
         beat_schedule="/h/beat", spool_id="box", cores="2", flower_port="5555", python="py"
     )
     commands = {program.name: " ".join(program.argv) for program in programs}
-    assert list(commands) == ["beat", "dispatch", "media", "upload", "publish", "followup", "flower"]
+    assert list(commands) == ["beat", "dispatch", "media", "upload", "publish", "followup", "monitor", "flower"]
     assert "-Q upload,upload.box " in commands["upload"]
     assert "-P prefork -c 2 " in commands["media"]
-    assert all(command.startswith("py -m celery --quiet -A workers.app ") for command in commands.values())
+    assert commands.pop("flower") == "py -m workers flower --address=127.0.0.1 --port=5555"
+    assert commands.pop("beat") == "py -m workers beat --schedule /h/beat"
+    assert all(command.startswith(f"py -m workers worker -n {name}@%h ") for name, command in commands.items())
 
 
 def test_the_order_of_the_end() -> None:
     order = {program.name: program.order for program in default_programs(beat_schedule="s", spool_id="s")}
     assert order.pop("beat") == BEAT
-    assert order.pop("flower") == WATCHERS
+    assert order.pop("flower") == order.pop("monitor") == WATCHERS
     assert set(order.values()) == {WORKERS}
     assert BEAT < WORKERS < WATCHERS < 10  # the services come last
 

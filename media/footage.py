@@ -1,0 +1,235 @@
+"""What a video is: told by its container, by reading every packet, and by decoding pictures from all over it.
+
+Reading every packet finds what headers hide (the real length, a rate that varies, a file that ends early);
+decoding samples finds streams that are not what they claim. Every picture is decoded later, when the rendition
+is made (``media.transcode``). Memory stays flat: packets are counted, not kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from media import boxes
+from media.clip import Clip
+from media.errors import MediaRefused
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+MAX_FRAME_PIXELS = 8_192 * 4_608
+"""Width x height of one picture: 8K. A decoder keeps up to 17 of them."""
+MAX_DURATION_S = 12 * 3600.0
+"""The longest that any platform takes (YouTube)."""
+MAX_PACKETS = 12_000_000
+MAX_STREAMS = 32
+SAMPLES = 8
+"""Places where pictures are decoded, spread evenly."""
+
+_CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": ("MP4", "video/mp4"),
+    "matroska,webm": ("MKV", "video/x-matroska"),
+    "avi": ("AVI", "video/x-msvideo"),
+    "mpegts": ("MPEGTS", "video/mp2t"),
+    "mpeg": ("MPEG", "video/mpeg"),
+    "flv": ("FLV", "video/x-flv"),
+    "asf": ("ASF", "video/x-ms-asf"),
+    "ogg": ("OGG", "video/ogg"),
+}
+"""FFmpeg's readers that may be used. Others follow lists of files and URLs, which a stranger's file must not."""
+_WEBM_CODECS = frozenset({"vp8", "vp9", "av1", "opus", "vorbis", ""})
+_TRANSFERS = {16: "pq", 18: "hlg"}
+_TOLERANCE = 0.25
+"""How much longer or shorter than usual a frame may last before it counts as odd."""
+
+
+def look(path: Path, name: str, size: int) -> tuple[str, str, int, int, int, tuple[str, ...], Clip]:
+    """Format, MIME type, width and height as seen, frames, what must not become public, and the rest.
+
+    :param size: bytes, of the file.
+    :raises MediaRefused: ``corrupt``, ``truncated``, ``unsupported``, ``no_video``, ``bomb``, ``too_long``.
+    """
+    # Lazy: 60 MB of decoders.
+    import av
+
+    av.logging.set_level(None)
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            return _look(container, path, name, size)
+    except MemoryError:
+        raise MediaRefused("bomb", "the video does not fit into memory", file=name) from None
+    except (av.FFmpegError, ValueError, OverflowError, UnicodeError) as error:
+        raise MediaRefused("corrupt", f"the video cannot be read ({_words(error)})", file=name) from None
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", "") or type(error).__name__)
+
+
+def _look(
+    container: InputContainer, path: Path, name: str, size: int
+) -> tuple[str, str, int, int, int, tuple[str, ...], Clip]:
+    known = _CONTAINERS.get(container.format.name)
+    if known is None:
+        message = f"videos of the kind {container.format.name} are not supported; save it as MP4"
+        raise MediaRefused("unsupported", message, file=name)
+    stream = _picture_stream(container, name)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_FRAME_PIXELS:
+        raise MediaRefused("bomb", f"{width} x {height} is more than 8K, which we decode at most", file=name)
+    sound = container.streams.audio[0] if container.streams.audio else None
+    timing = _Timing(container, stream, name)
+    first = _samples(container, stream, timing, name)
+    layout = boxes.Layout()
+    if known[0] == "MP4":
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            layout = boxes.read(data)
+            if bytes(data[8:12]) == b"qt  " or bytes(data[4:8]) != b"ftyp":
+                known = ("MOV", "video/quicktime")
+        if not layout.complete:
+            raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
+    codec = _codec(stream)
+    sound_codec = _codec(sound) if sound is not None else ""
+    if known[0] == "MKV" and {codec, sound_codec} <= _WEBM_CODECS:
+        known = ("WEBM", "video/webm")
+    rotation = round(-float(first.rotation)) % 360
+    rotation = (rotation + 45) // 90 * 90 % 360
+    shape = stream.sample_aspect_ratio or 1
+    seen = max(1, round(width * float(shape))), height
+    if rotation in {90, 270}:
+        seen = seen[::-1]
+    clip = Clip(
+        duration_s=round(timing.duration, 3),
+        codec=codec,
+        profile=str(stream.profile or ""),
+        pixel_format=str(stream.codec_context.pix_fmt or first.format.name),
+        fps=round(timing.frames / timing.duration, 3),
+        variable=timing.variable,
+        bitrate=round(size * 8 / timing.duration),
+        rotation=rotation,
+        square_pixels=bool(abs(float(shape) - 1) < 0.005),
+        interlaced=bool(first.interlaced_frame),
+        hdr=_TRANSFERS.get(int(getattr(first, "color_trc", 0) or stream.codec_context.color_trc or 0), ""),
+        stored_width=width,
+        stored_height=height,
+        audio_codec=sound_codec,
+        audio_channels=int(sound.channels) if sound is not None else 0,
+        audio_rate=int(sound.rate or 0) if sound is not None else 0,
+        audio_bitrate=int(sound.bit_rate or 0) if sound is not None else 0,
+        index_first=layout.index_first,
+        edit_list=layout.edit_list,
+        copyright=_note(container, "copyright"),
+        artist=_note(container, "artist"),
+    )
+    private = tuple(sorted(layout.private | _private(container)))
+    return *known, *seen, timing.frames, private, clip
+
+
+def _picture_stream(container: InputContainer, name: str) -> VideoStream:
+    if len(container.streams) > MAX_STREAMS:
+        raise MediaRefused("bomb", f"{len(container.streams)} tracks are more than we read", file=name)
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        # A cover picture of a sound file is a track too, and no video.
+        if not stream.disposition & Disposition.attached_pic:
+            if not stream.codec_context.width or _codec(stream) in {"", "none"}:
+                raise MediaRefused("unsupported", "the video's codec is not known", file=name)
+            return stream
+    raise MediaRefused("no_video", "the file holds no video track", file=name)
+
+
+def _codec(stream: Any) -> str:
+    try:
+        # canonical_name: the codec, not the library that decodes it (libdav1d).
+        return str(stream.codec_context.codec.canonical_name)
+    except (AttributeError, ValueError):
+        return ""
+
+
+class _Timing:
+    """How long the video is and how evenly its frames follow, from the time stamps of all packets."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, name: str) -> None:
+        stamps: list[int] = []
+        broken = 0
+        packets = 0
+        for packet in container.demux():
+            packets += 1
+            if packets > MAX_PACKETS:
+                raise MediaRefused("bomb", f"more than {MAX_PACKETS} packets", file=name)
+            if packet.stream_index != stream.index or packet.size == 0:
+                continue
+            broken += packet.is_corrupt
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                stamps.append(stamp)
+        base = float(stream.time_base or 0)
+        self.frames = len(stamps)
+        if not stamps or not base:
+            raise MediaRefused("corrupt", "the video track holds no pictures", file=name)
+        if broken:
+            raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
+        stamps.sort()
+        steps = [(after - before) * base for before, after in zip(stamps, stamps[1:], strict=False)]
+        usual = sorted(steps)[len(steps) // 2] if steps else 1 / float(stream.average_rate or 25)
+        if not usual or not math.isfinite(usual):
+            usual = 1 / float(stream.average_rate or 25)
+        self.first = stamps[0]
+        self.last = stamps[-1]
+        self.duration = max((stamps[-1] - stamps[0]) * base + usual, 0.001)
+        if self.duration > MAX_DURATION_S:
+            message = f"{self.duration:.0f} seconds are more than the {MAX_DURATION_S:.0f} we process"
+            raise MediaRefused("too_long", message, file=name)
+        odd = Counter(abs(step - usual) > usual * _TOLERANCE for step in steps)[True]
+        self.variable = odd * 100 > len(steps)
+
+
+def _samples(container: InputContainer, stream: VideoStream, timing: _Timing, name: str) -> VideoFrame:
+    """Decodes the first picture and some from all over; the first."""
+    import av
+
+    stream.thread_type = "NONE"
+    first: VideoFrame | None = None
+    span = timing.last - timing.first
+    for number in range(SAMPLES if span else 1):
+        target = timing.first + span * number // SAMPLES
+        try:
+            container.seek(target, stream=stream, backward=True, any_frame=False)
+            frame = next(container.decode(stream), None)
+        except (av.FFmpegError, EOFError, StopIteration) as error:
+            message = f"the video cannot be decoded at {number * 100 // SAMPLES} % ({_words(error)})"
+            raise MediaRefused("corrupt", message, file=name) from None
+        if frame is None and number == 0:
+            raise MediaRefused("corrupt", "no picture of the video can be decoded", file=name)
+        first = first or frame
+    if first is None:
+        raise MediaRefused("corrupt", "no picture of the video can be decoded", file=name)
+    if first.width * first.height > MAX_FRAME_PIXELS:
+        raise MediaRefused("bomb", f"{first.width} x {first.height} is more than we decode", file=name)
+    return first
+
+
+def _note(container: InputContainer, key: str) -> str:
+    text = str(container.metadata.get(key, ""))
+    return "".join(mark for mark in text if mark.isprintable())[:512]
+
+
+def _private(container: InputContainer) -> set[str]:
+    """What tags and further tracks tell that the public need not know."""
+    found: set[str] = set()
+    tags = [container.metadata, *(stream.metadata for stream in container.streams)]
+    for key in {key.lower() for one in tags for key in one}:
+        if "location" in key or key in {"xyz", "gps"}:
+            found.add("gps")
+        elif key.startswith(("com.", "make", "model", "serial")) or key in {"comment", "description"}:
+            found.add("other")
+    if any(stream.type in {"data", "attachment"} for stream in container.streams):
+        # Action cameras write their position into a data track.
+        found.add("other")
+    return found

@@ -1,0 +1,510 @@
+"""The soak: thousands of posts while everything is killed at random.
+
+``python -m tests.crash.chaos --posts 5000 --kills 200 --minutes 15 --seed 1 --json chaos.json``
+
+Workers, both beats, both dispatchers, the broker (killed, flushed, restarted empty, full), Postgres (killed,
+restarted at once, its connections cut), the object store and the platforms (killed, and made to answer with
+errors, late, or not at all after they took the post) go down again and again, drawn with a seed. A script goes
+on scheduling meanwhile, and repeats what got no answer under the same idempotency key. Then everything is
+healed, every post has to come to its end, and the database is compared with what the platforms accepted, by
+content. The last line is ``posts N, published P, held H, lost L, doubled D``; the exit code is 0 only if
+nothing was lost, doubled or misreported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from tests.crash.rig import OPEN, Rig
+
+SETTINGS = {
+    "SCHEDULERX_QUEUED_LEASE_SECONDS": "15",
+    "SCHEDULERX_PREPARE_LEASE_SECONDS": "20",
+    "SCHEDULERX_MEDIA_LEASE_SECONDS": "20",
+    "SCHEDULERX_FOLLOW_LEASE_SECONDS": "8",
+    "SCHEDULERX_CALL_BUDGET_SECONDS": "5",
+    "SCHEDULERX_LEASE_MARGIN_SECONDS": "3",
+    "SCHEDULERX_SEND_MARGIN_SECONDS": "2",
+    "SCHEDULERX_QUARANTINE_SECONDS": "10",
+    "SCHEDULERX_BACKOFF_SECONDS": "1",
+    "SCHEDULERX_BACKOFF_MAX_SECONDS": "15",
+    "SCHEDULERX_MAX_ATTEMPTS": "1000",
+    "SCHEDULERX_MAX_CLAIMS": "20",
+    "SCHEDULERX_LOOKUP_BUDGET": "40",
+    "SCHEDULERX_BURST_COUNT": "100000",
+}
+"""Shorter than in real life, so that minutes hold what weeks hold there; printed at the start."""
+
+SHARES = {"x": 30, "pinterest": 8, "keyed": 12, "clientid": 12, "twostep": 10, "polled": 8, "lookup": 14, "none": 6}
+ACCOUNTS = {"x": 40, "pinterest": 4}
+OTHER_ACCOUNTS = 5
+
+KILLS = {
+    "publish worker": 34, "dispatch worker": 12, "followup worker": 10, "media worker": 3, "upload worker": 3,
+    "beat": 8, "broker": 7, "broker, restarted empty": 4, "postgres, immediate": 5, "postgres, kill -9": 2,
+    "platforms": 8, "object store": 4,
+}  # fmt: skip
+"""What is killed, by weight."""
+BLOWS = {"worker stopped and woken": 8, "broker flushed": 6, "database connections cut": 8, "broker full": 2}
+"""What else happens, by weight; not counted as kills."""
+AT_POINTS = (
+    "claim.after_commit", "deliver.start", "intent.before_commit", "intent.after_commit", "http.publishes.connected",
+    "http.publishes.piece_sent", "http.publishes.head_read", "publish.answered", "outcome.before_commit",
+    "outcome.after_commit", "checkpoint.*", "prepare.*", "poll.*", "reconcile.*", "rescue.*", "upload.*", "render.*",
+)  # fmt: skip
+"""Where a worker kills itself now and then: the instants that a signal from outside would seldom meet."""
+
+WEATHER: tuple[list[dict[str, Any]], ...] = (
+    [],
+    [],
+    [{"kind": "server_error", "step": "*", "probability": 0.3}],
+    [{"kind": "server_error_after", "step": "*.publish", "probability": 0.3}],
+    [{"kind": "reset_after", "step": "*", "probability": 0.3}],
+    [{"kind": "reset_before", "step": "*", "probability": 0.3}],
+    [{"kind": "cut_answer", "step": "*", "probability": 0.3}],
+    [{"kind": "rate_limited", "step": "*", "probability": 0.1, "retry_after_s": 2}],
+    [{"kind": "slow", "step": "*.publish", "probability": 0.2, "delay_ms": 6500}],
+    [{"kind": "slow_answer", "step": "*", "probability": 0.15, "delay_ms": 6000}],
+    [{"kind": "read_lag", "step": "x.*", "lag_s": 8}, {"kind": "read_lag", "step": "pinterest.*", "lag_s": 8},
+     {"kind": "read_lag", "step": "*.read", "lag_s": 0.8},
+     {"kind": "reset_after", "step": "*.publish", "probability": 0.3}],
+)  # fmt: skip
+"""How the platforms behave for some seconds each; stale reads stay within what the modules declare."""
+
+
+@dataclass
+class Script:
+    """A user's script that schedules all posts and does not give up."""
+
+    rig: Rig
+    posts: int
+    spread_s: float
+    dice: random.Random
+    picture: Path
+    boards: Mapping[str, str]
+    accepted: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Idempotency key -> (account, text), once ``schedule`` has returned."""
+    repeated: int = 0
+    failed: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """All posts, in random order of platforms; due over the whole time of the kills."""
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 - told by the main thread, which decides
+            self.failed.append(f"{type(error).__name__}: {error}")
+
+    def _run(self) -> None:
+        began = datetime.now(UTC)
+        for number in range(self.posts):
+            platform = self.dice.choices(list(SHARES), list(SHARES.values()))[0]
+            account = f"{platform}:a{self.dice.randrange(ACCOUNTS.get(platform, OTHER_ACCOUNTS))}"
+            due = began + timedelta(seconds=self.dice.uniform(0, self.spread_s))
+            self._one(number, account, due)
+            if self.stop.is_set():
+                return
+
+    def _one(self, number: int, account: str, due: datetime) -> None:
+        from scheduler import schedule
+        from scheduler.errors import Unavailable
+
+        platform = account.partition(":")[0]
+        words = f"Post number {number} of this soak, for {account}"
+        options: dict[str, Any] = {"post": {"window_minutes": 1440}}
+        media: list[Any] = []
+        if platform == "pinterest":
+            options["pinterest"] = {"board": self.boards[account], "title": f"Number {number}"}
+            media = [str(self.picture)]
+        elif platform == "x" and number % 10 == 0:
+            media = [str(self.picture)]
+        while not self.stop.is_set():
+            try:
+                schedule(words, to=account, at=due, media=media, options=options, idempotency_key=f"chaos-{number}")
+            except (Unavailable, DBAPIError):
+                self.repeated += 1
+                self.stop.wait(0.5)
+                continue
+            self.accepted[f"chaos-{number}"] = (account, words)
+            return
+
+
+class Chaos:
+    """Draws what happens next, and does it."""
+
+    def __init__(self, rig: Rig, dice: random.Random) -> None:
+        self.rig = rig
+        self.dice = dice
+        self.kills: Counter[str] = Counter()
+        self.blows: Counter[str] = Counter()
+        self.weather: Counter[str] = Counter()
+        self._wakers: list[threading.Timer] = []
+
+    def kill(self) -> None:
+        """One kill; what was killed comes back."""
+        what = self.dice.choices(list(KILLS), list(KILLS.values()))[0]
+        done = self._kill(what)
+        if done:
+            self.kills[what] += 1
+
+    def _kill(self, what: str) -> bool:
+        first = what.partition(",")[0]
+        if first == "postgres":
+            return self._restart("postgres", signal.SIGQUIT if "immediate" in what else signal.SIGKILL)
+        if first == "broker":
+            return self._restart("valkey", signal.SIGKILL, empty="empty" in what)
+        if what == "object store":
+            return self._restart("objects", signal.SIGKILL)
+        if what == "platforms":
+            return self._child("emulator")
+        names = [name for name in self.rig.children if name.startswith(first.partition(" ")[0])]
+        return self._child(self.dice.choice(names))
+
+    def _child(self, name: str) -> bool:
+        return self.rig.children[name].signal(signal.SIGKILL)
+
+    def _restart(self, name: str, number: signal.Signals, *, empty: bool = False) -> bool:
+        service = self.rig.service(name)
+        process = service._process  # noqa: SLF001 - the soak kills what the service would stop in order
+        if process is None or process.poll() is not None:
+            return False
+        process.send_signal(number)
+        process.wait()
+        if empty:
+            shutil.rmtree(service.folder / "appendonlydir", ignore_errors=True)
+        time.sleep(self.dice.uniform(0, 2))  # the time that it is away is part of the experiment
+        self.rig.start_service(name)
+        return True
+
+    def blow(self) -> None:
+        """Something that is no kill."""
+        what = self.dice.choices(list(BLOWS), list(BLOWS.values()))[0]
+        {
+            "worker stopped and woken": self._stop,
+            "broker flushed": self._flush,
+            "database connections cut": self._cut,
+            "broker full": self._fill,
+        }[what]()
+        self.blows[what] += 1
+
+    def _stop(self) -> None:
+        name = self.dice.choice([name for name in self.rig.children if name.startswith(("publish", "followup", "dispatch"))])
+        child = self.rig.children[name]
+        pid = child.pid
+        if pid is not None and child.signal(signal.SIGSTOP):
+            self._later(self.dice.uniform(1, 40), lambda: child.pid == pid and child.signal(signal.SIGCONT))
+
+    def _later(self, seconds: float, call: Callable[[], Any]) -> None:
+        timer = threading.Timer(seconds, call)
+        timer.daemon = True
+        timer.start()
+        self._wakers.append(timer)
+
+    def _broker(self) -> Any:
+        import redis
+
+        return redis.Redis.from_url(str(self.rig.info.redis_url), socket_timeout=5)
+
+    def _flush(self) -> None:
+        with self._broker() as broker:
+            broker.flushall()
+
+    def _fill(self) -> None:
+        """Every write is refused for some seconds."""
+        with self._broker() as broker:
+            broker.config_set("maxmemory", "100kb")
+        self._later(self.dice.uniform(1, 5), self._empty)
+
+    def _empty(self) -> None:
+        import redis
+
+        try:
+            with self._broker() as broker:
+                broker.config_set("maxmemory", "0")
+        except redis.RedisError:
+            return  # killed meanwhile: it comes back without a limit
+
+    def _cut(self) -> None:
+        self.rig.rows("""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = 'schedulerx' AND pid <> pg_backend_pid()""")
+
+    def change_weather(self) -> None:
+        """The platforms behave in another way from now on."""
+        chosen = self.dice.choice(WEATHER)
+        try:
+            self.rig.control("faults", chosen)
+        except OSError:
+            return  # it is down just now; its faults went with it
+        self.weather["fair" if not chosen else chosen[-1]["kind"]] += 1
+
+    def heal(self) -> None:
+        """Everything runs, nothing is in the way."""
+        self.rig.arm([])
+        for timer in self._wakers:
+            timer.cancel()
+        for name in ("postgres", "valkey", "objects"):
+            if not self.rig.service(name).alive():
+                self.rig.start_service(name)
+        self._empty()
+        for child in self.rig.children.values():
+            child.signal(signal.SIGCONT)
+        self.rig.start()
+        self.rig.emulator_answers()
+        self.rig.control("faults", [])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The database against the judge."""
+
+    posts: int
+    published: int
+    held: int
+    failed: int
+    missed: int
+    lost: int
+    doubled: int
+    misreported: int
+    unfinished: int
+    details: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.doubled or self.misreported or self.unfinished)
+
+
+def compare(rig: Rig, accepted: Mapping[str, tuple[str, str]]) -> Verdict:
+    """Every post that ``schedule`` accepted, every row, and every post that a platform took."""
+    judged = rig.judged()
+    rows = rig.rows("""
+        SELECT s.id, a.platform || ':' || a.name AS account, v.text, s.status, s.error_code
+          FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id JOIN post_versions v ON v.id = s.version_id""")
+    known = {(row.account, row.text) for row in rows}
+    details = [f"schedule() returned for {key}, but there is no row" for key, one in accepted.items() if one not in known]
+    lost = len(details)
+    doubled = misreported = 0
+    for row in rows:
+        count = judged.pop((row.account, row.text), 0)
+        if count > 1:
+            doubled += count - 1
+            details.append(f"doubled: {row.id} on {row.account} is {count} times public ({row.status})")
+        if row.status == "published" and count == 0:
+            lost += 1
+            details.append(f"lost: {row.id} on {row.account} is published for us only")
+        if row.status in {"failed", "missed", "canceled"} and count:
+            misreported += 1
+            details.append(f"misreported: {row.id} on {row.account} is public, but {row.status} ({row.error_code})")
+    for (account, words), count in judged.items():
+        doubled += count
+        details.append(f"nobody scheduled: {words!r} on {account}")
+    states = Counter(row.status for row in rows)
+    unfinished = sum(states[one] for one in OPEN)
+    return Verdict(len(rows), states["published"], states["held"], states["failed"], states["missed"], lost + unfinished,
+                   doubled, misreported, unfinished, tuple(details))  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.chaos", description=__doc__)
+    parser.add_argument("--posts", type=int, default=5000)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=15.0, help="for everything")
+    parser.add_argument("--seed", type=int, help="of what happens; drawn and printed where it is not given")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--naive", action="store_true", help="switch the protection off: this run must show doubles")
+    return parser.parse_args()
+
+
+def say(words: str) -> None:
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """One soak."""
+    wanted = arguments()
+    seed = wanted.seed if wanted.seed is not None else random.SystemRandom().randrange(1_000_000)
+    from scheduler import logging as logs
+
+    logs.configure(form="console", level="ERROR")
+    say(f"seed {seed}; {wanted.posts} posts, {wanted.kills} kills, {wanted.minutes:g} minutes")
+    say("settings: " + " ".join(f"{name.removeprefix('SCHEDULERX_')}={value}" for name, value in SETTINGS.items()))
+    extra = {"SCHEDULERX_CHAOS_NAIVE_RESEND": "1"} if wanted.naive else {}
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="sx-chaos-") as scratch,
+        Rig(settings={**SETTINGS, **extra}, publishers=2, publish_slots=16, media=True, seed=seed, pairs=True,
+            services=frozenset({"postgres", "valkey", "objects"})) as rig,
+    ):  # fmt: skip
+        verdict, told = soak(rig, wanted, seed, Path(scratch), began)
+    if wanted.json:
+        wanted.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    for line in verdict.details[:40]:
+        say(line)
+    say(f"failed {verdict.failed}, missed {verdict.missed} (both in front of a person), misreported {verdict.misreported},"
+        f" unfinished {verdict.unfinished}; {told['seconds']:.0f} s, seed {seed}")  # fmt: skip
+    say(f"posts {verdict.posts}, published {verdict.published}, held {verdict.held}, lost {verdict.lost},"
+        f" doubled {verdict.doubled}")  # fmt: skip
+    return 0 if verdict.good else 1
+
+
+def _accounts(rig: Rig) -> dict[str, str]:
+    """Adds all accounts; the first board of each on Pinterest."""
+    for platform in SHARES:
+        for number in range(ACCOUNTS.get(platform, OTHER_ACCOUNTS)):
+            rig.account(f"{platform}:a{number}")
+    rows = rig.rows("SELECT name, facts FROM accounts WHERE platform = 'pinterest'")
+    return {f"pinterest:{row.name}": row.facts["boards"][0]["name"] for row in rows}
+
+
+def _picture(folder: Path) -> Path:
+    from PIL import Image
+
+    file = folder / "picture.png"
+    Image.effect_noise((600, 600), 40).convert("RGB").save(file)
+    return file
+
+
+def soak(
+    rig: Rig, wanted: argparse.Namespace, seed: int, scratch: Path, began: float
+) -> tuple[Verdict, dict[str, Any]]:
+    """Schedules, kills, heals, waits, compares."""
+    period_s = wanted.minutes * 60 * 0.6
+    end = began + wanted.minutes * 60 - 15
+    boards = _accounts(rig)
+    script = Script(rig, wanted.posts, period_s * 0.9, random.Random(seed), _picture(scratch), boards)
+    chaos = Chaos(rig, random.Random(seed + 1))
+    at_points = max(1, wanted.kills // 4)
+    rig.arm([{"id": f"chaos-{point}", "name": point, "action": "kill", "probability": 0.05, "count": 1 + at_points // len(AT_POINTS)}
+             for point in AT_POINTS])  # fmt: skip
+    rig.start()
+    writer = threading.Thread(target=script.run, name="script", daemon=True)
+    writer.start()
+    kills_until = time.monotonic() + period_s
+    said = 0.0
+    next_kill = next_blow = next_weather = time.monotonic() + 1
+    while True:
+        now = time.monotonic()
+        struck = sum(one["action"] == "kill" for one in rig.strikes())
+        done = sum(chaos.kills.values()) + struck
+        if now > kills_until and (done >= wanted.kills or now > end - 60):
+            break
+        if now >= next_kill and done < wanted.kills:
+            chaos.kill()
+            left = max(kills_until - time.monotonic(), 1)
+            next_kill = time.monotonic() + chaos.dice.expovariate((wanted.kills - done) / left)
+        if now >= next_blow:
+            _calmly(chaos.blow)
+            next_blow = time.monotonic() + chaos.dice.expovariate(1 / 8)
+        if now >= next_weather:
+            chaos.change_weather()
+            next_weather = time.monotonic() + chaos.dice.uniform(3, 10)
+        if now - said > (2 if sys.stdout.isatty() else 20):
+            said = now
+            _progress(rig, began, done, len(script.accepted))
+        time.sleep(0.05)
+    say("healing")
+    chaos.heal()
+    writer.join(timeout=max(end - time.monotonic(), 1))
+    script.stop.set()
+    if script.failed:
+        say("the script broke: " + script.failed[0])
+    rig.wait_final(max(end - time.monotonic(), 5))
+    # A request may still be on its way to a platform that was slow.
+    time.sleep(8)
+    verdict = compare(rig, script.accepted)
+    struck_at = Counter(one["name"] for one in rig.strikes() if one["action"] == "kill")
+    told = _report(rig, wanted, seed, verdict, chaos, struck_at, script, time.monotonic() - began)
+    _table(chaos, struck_at)
+    return verdict, told
+
+
+def _calmly(blow: Callable[[], None]) -> None:
+    """What cannot be hit because it is down already is no blow."""
+    import redis
+
+    try:
+        blow()
+    except (redis.RedisError, DBAPIError, OSError):
+        return
+
+
+def _progress(rig: Rig, began: float, kills: int, accepted: int) -> None:
+    try:
+        states = {row.status: row.n for row in rig.rows("SELECT status, count(*) AS n FROM scheduled_posts GROUP BY 1")}
+    except DBAPIError:
+        states = {}
+    told = " ".join(f"{name} {states[name]}" for name in ("scheduled", *OPEN[1:], "published", "held", "failed", "missed")
+                    if name in states)  # fmt: skip
+    words = f"{time.monotonic() - began:4.0f} s, kills {kills}, accepted {accepted}: {told}"
+    if sys.stdout.isatty():
+        sys.stdout.write("\r\x1b[K" + words[:150])
+        sys.stdout.flush()
+    else:
+        say(words)
+
+
+def _table(chaos: Chaos, struck_at: Counter[str]) -> None:
+    say("\nkills, by a signal from outside:")
+    for name, count in sorted(chaos.kills.items()):
+        say(f"  {count:4}  {name}")
+    say("kills, by itself at a step:")
+    for name, count in sorted(struck_at.items()):
+        say(f"  {count:4}  {name}")
+    say("other blows:")
+    for name, count in sorted(chaos.blows.items()):
+        say(f"  {count:4}  {name}")
+    say("weather at the platforms:")
+    for name, count in sorted(chaos.weather.items()):
+        say(f"  {count:4}  {name}")
+
+
+def _report(
+    rig: Rig, wanted: argparse.Namespace, seed: int, verdict: Verdict, chaos: Chaos, struck_at: Counter[str],
+    script: Script, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    by_platform = {
+        row.platform: {"posts": row.n, "published": row.published, "held": row.held, "reconciled": row.reconciled}
+        for row in rig.rows("""
+            SELECT platform, count(*) AS n, count(*) FILTER (WHERE status = 'published') AS published,
+                   count(*) FILTER (WHERE status = 'held') AS held,
+                   count(*) FILTER (WHERE evidence = 'reconciled') AS reconciled
+              FROM scheduled_posts GROUP BY 1 ORDER BY 1""")
+    }
+    [attempts] = rig.rows("""
+        SELECT count(*) AS n, count(*) FILTER (WHERE settled = 'found') AS found,
+               count(*) FILTER (WHERE settled = 'absent') AS absent FROM publish_attempts""")
+    codes = {row.code: row.n for row in rig.rows("""
+        SELECT status || ' ' || coalesce(error_code, '') AS code, count(*) AS n FROM scheduled_posts
+         WHERE status IN ('held', 'failed', 'missed') GROUP BY 1""")}  # fmt: skip
+    return {
+        "seed": seed, "naive": wanted.naive, "seconds": round(seconds, 1), "posts": verdict.posts, "published": verdict.published,
+        "held": verdict.held, "failed": verdict.failed, "missed": verdict.missed, "lost": verdict.lost,
+        "doubled": verdict.doubled, "misreported": verdict.misreported, "unfinished": verdict.unfinished,
+        "kills": sum(chaos.kills.values()) + sum(struck_at.values()), "kills_from_outside": dict(chaos.kills),
+        "kills_at_steps": dict(struck_at), "blows": dict(chaos.blows), "weather": dict(chaos.weather),
+        "schedule_calls_repeated": script.repeated, "attempts": attempts.n, "doubtful_found": attempts.found,
+        "doubtful_absent": attempts.absent, "by_platform": by_platform, "reasons": codes, "settings": SETTINGS,
+        "details": list(verdict.details),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
