@@ -56,7 +56,12 @@ def post_told(moved: CTE, target: Status) -> CTE | None:
     event = POST_EVENTS.get(target)
     if event is None:
         return None
-    pairs: list[Any] = ["scheduled_post_id", moved.c.id, "account", accounts.c.platform + ":" + accounts.c.name]
+    pairs: list[Any] = [
+        "scheduled_post_id",
+        moved.c.id,
+        "account",
+        accounts.c.platform + ":" + accounts.c.name,
+    ]
     for name in FACTS:
         pairs += [name, moved.c[name]]
     rows = (
@@ -65,9 +70,7 @@ def post_told(moved: CTE, target: Status) -> CTE | None:
         .join(accounts, accounts.c.id == moved.c.account_id)
         .join(webhooks, _wanted(event))
     )
-    return (
-        insert(deliveries).from_select(["webhook_id", "event", "scheduled_post_id", "data"], rows).cte("post_told")
-    )
+    return insert(deliveries).from_select(["webhook_id", "event", "scheduled_post_id", "data"], rows).cte("post_told")
 
 
 def tell(conn: Connection, event: str, data: Mapping[str, Any]) -> int:

@@ -114,6 +114,8 @@ class Account(Base):
     """The platform told this account to wait until then."""
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     scopes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    app: Mapped[str] = mapped_column(server_default="")
+    """Which app of ours the credentials belong to (a hash): its accounts share the app's limits."""
     api_url: Mapped[str | None]
     """The override of the platform's origin in force when it was added: marks test accounts in listings."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -304,6 +306,7 @@ class PublishAttempt(Base):
     platform_key: Mapped[str]
     payload_sha256: Mapped[str]
     worker: Mapped[str]
+    app: Mapped[str] = mapped_column(server_default="")
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     sent_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -324,6 +327,7 @@ class PublishAttempt(Base):
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished"),
         Index("ix_publish_attempts_scheduled_post", "scheduled_post_id", "started_at"),
         Index("ix_publish_attempts_account", "account_id", "started_at"),
+        Index("ix_publish_attempts_app", "app", "started_at"),
         {"postgresql_with": CHURN},
     )
 

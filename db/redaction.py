@@ -18,9 +18,11 @@ REMEMBERED = 2048
 SHORTEST = 8
 """Shorter values are no secrets, and hiding them would hide words."""
 NO_SECRETS = frozenset(
-    "expires_at token_type scope scopes server service host instance base_url user_id username handle identifier did"
-    " client_id page_id chat_id board name email".split()
-)
+    {
+        "expires_at", "token_type", "scope", "scopes", "server", "service", "host", "instance", "base_url", "user_id",
+        "username", "handle", "identifier", "did", "client_id", "page_id", "chat_id", "board", "name", "email",
+    }
+)  # fmt: skip
 """Fields of credentials that tell nobody anything; everything else in them is hidden wherever it turns up."""
 
 _known: OrderedDict[str, None] = OrderedDict()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+import psycopg2
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 
 T = TypeVar("T")
 
@@ -21,6 +23,8 @@ CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 30_000
+ASK_AFTER_S = 1.0
+"""A connection that was idle for so long is asked whether it is alive before it is used."""
 
 _engines: dict[tuple[int, str], Engine] = {}
 _lock = threading.Lock()
@@ -40,12 +44,11 @@ def engine(url: str, *, pool_size: int = 8) -> Engine:
     with _lock:
         found = _engines.get(key)
         if found is None:
-            found = _engines[key] = create_engine(
+            found = create_engine(
                 normalized(url),
                 pool_size=pool_size,
                 max_overflow=2,
                 pool_timeout=30,
-                pool_pre_ping=True,
                 pool_recycle=1800,
                 connect_args={
                     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -57,7 +60,29 @@ def engine(url: str, *, pool_size: int = 8) -> Engine:
                     f" -c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}",
                 },
             )
+            event.listen(found, "checkin", _note_use)
+            event.listen(found, "checkout", _ask_if_idle)
+            _engines[key] = found
         return found
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ask_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    """Whether the server is still there, asked only of a connection that was idle for a while: a round trip for
+    each transaction is what a busy worker would pay most for. A busy one notices by its work, as it has to anyway.
+    """
+    used_at = record.info.get("used_at")
+    if used_at is None or time.monotonic() - used_at < ASK_AFTER_S:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise DisconnectionError from error  # the pool makes a new one, and drops all that are as old
 
 
 def forget() -> None:

@@ -7,12 +7,26 @@ they are due, the dead letter and what webhooks are told are written by the same
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal, select, text, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    Select,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 from db.events import FACTS, post_told
 from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition, table_of
@@ -68,21 +82,81 @@ def move(
             raise ForbiddenTransition(f"{one} -> {target}")
     if (lease_s is not None) != (target in LEASED):
         raise ForbiddenTransition(f"{target}: a lease belongs to leased states, and only to them")
-    now = func.clock_timestamp()
     changes: dict[str, Any] = {
         "status": target.value,
-        "generation": posts.c.generation + 1,
-        "updated_at": now,
-        "finalized_at": now if target in TERMINAL else None,
-        "lease_expires_at": seconds_from_now(lease_s) if lease_s is not None else None,
+        "generation": NEXT,
+        "updated_at": NOW,
+        "finalized_at": NOW if target in TERMINAL else None,
+        "lease_expires_at": LEASE if lease_s is not None else None,
         "leased_by": by if lease_s is not None else None,
         "held_for": None,
         **{name: storable(value) if isinstance(value, str) else value for name, value in values.items()},
     }
+    given = {name: value for name, value in changes.items() if not isinstance(value, ClauseElement)}
+    written = {name: _Same(value) for name, value in changes.items() if isinstance(value, ClauseElement)}
+    statement = _statement(sources, target, tuple(sorted(given)), tuple(sorted(written.items(), key=_by_name)))
+    row = conn.execute(
+        statement,
+        {
+            **{f"new_{name}": value for name, value in given.items()},
+            "scheduled_post": scheduled_post_id,
+            "seen_generation": generation,
+            "lease_s": lease_s,
+            "told_by": by,
+            "told_why": storable(why)[:500],
+        },
+    ).one_or_none()
+    if row is None:
+        return None
+    if Status(row.from_status) in DEAD:
+        close_letter(conn, scheduled_post_id, resolution=resolution, by=by)
+    if target in DEAD:
+        conn.execute(
+            insert(letters).values(
+                scheduled_post_id=scheduled_post_id,
+                generation=row.generation,
+                status=target.value,
+                code=storable(str(values.get("error_code") or values.get("held_for") or target.value)),
+                message=storable(str(values.get("error_message") or why or target.value))[:2000],
+            )
+        )
+    return int(row.generation)
+
+
+NOW = func.clock_timestamp()
+NEXT = posts.c.generation + 1
+LEASE = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("lease_s", type_=Float))
+"""One object each, so that the statements below are built once: building one costs more than running it."""
+
+
+class _Same:
+    """An SQL expression as part of a key: equal to itself alone (its own ``==`` makes SQL)."""
+
+    def __init__(self, value: ClauseElement) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _by_name(pair: tuple[str, _Same]) -> str:
+    return pair[0]
+
+
+@functools.lru_cache(maxsize=512)
+def _statement(
+    sources: tuple[Status, ...], target: Status, given: tuple[str, ...], written: tuple[tuple[str, _Same], ...]
+) -> Select[Any]:
+    """The guarded UPDATE with its history, for these columns; values come as parameters."""
+    changes: dict[str, Any] = {name: bindparam(f"new_{name}", type_=posts.c[name].type) for name in given}
+    changes |= {name: one.value for name, one in written}
     # The row is read under its lock first, only where we need to know which of several sources it had.
     before = (
         select(posts.c.id, posts.c.status)
-        .where(posts.c.id == scheduled_post_id, posts.c.generation == generation)
+        .where(posts.c.id == bindparam("scheduled_post"), posts.c.generation == bindparam("seen_generation"))
         .where(posts.c.status.in_([one.value for one in sources]))
         .with_for_update()
         .cte("before")
@@ -109,29 +183,14 @@ def move(
                 moved.c.generation,
                 moved.c.from_status,
                 literal(target.value),
-                literal(by),
-                literal(storable(why)[:500]),
+                bindparam("told_by", type_=Text),
+                bindparam("told_why", type_=Text),
             ),
         )
         .cte("logged")
     )
     also = [one for one in (logged, post_told(moved, target)) if one is not None]
-    row = conn.execute(select(moved.c.generation, moved.c.from_status).add_cte(*also)).one_or_none()
-    if row is None:
-        return None
-    if Status(row.from_status) in DEAD:
-        close_letter(conn, scheduled_post_id, resolution=resolution, by=by)
-    if target in DEAD:
-        conn.execute(
-            insert(letters).values(
-                scheduled_post_id=scheduled_post_id,
-                generation=row.generation,
-                status=target.value,
-                code=storable(str(values.get("error_code") or values.get("held_for") or target.value)),
-                message=storable(str(values.get("error_message") or why or target.value))[:2000],
-            )
-        )
-    return int(row.generation)
+    return select(moved.c.generation, moved.c.from_status).add_cte(*also)
 
 
 def close_letter(conn: Connection, scheduled_post_id: int, *, resolution: str, by: str) -> bool:

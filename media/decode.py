@@ -107,7 +107,5 @@ def decoding(name: str) -> Iterator[None]:
     except Exception as error:
         # Decoders raise anything on hostile bytes, and all of it means the same.
         if "truncated" in str(error).lower() or isinstance(error, EOFError):
-            raise MediaRefused(
-                "truncated", "the file ends in the middle of the picture", file=name
-            ) from error
+            raise MediaRefused("truncated", "the file ends in the middle of the picture", file=name) from error
         raise MediaRefused("corrupt", "the picture cannot be decoded", file=name) from error

@@ -36,5 +36,5 @@ class RemoteUnavailable(MediaError):
     """A remote file could not be fetched now (time-out, broken connection, 429, 5xx); may be tried again."""
 
 
-class MachineFailed(MediaError):  # noqa: N818 - as above
+class MachineFailed(MediaError):
     """This machine could not do it just now (disk full, killed, no process to be had); may be tried again."""

@@ -136,9 +136,7 @@ def read(block: bytes) -> Exif:
         private = private or any(reader.unread)
     except (ValueError, struct.error):
         private = True
-    return Exif(
-        orientation, _text(main.get(ARTIST)), _text(main.get(COPYRIGHT)), private=private, gps=GPS_IFD in main
-    )
+    return Exif(orientation, _text(main.get(ARTIST)), _text(main.get(COPYRIGHT)), private=private, gps=GPS_IFD in main)
 
 
 def rights(exif: Exif) -> bytes:

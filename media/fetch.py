@@ -79,15 +79,19 @@ def guard(url: str, *, allow_loopback: bool = False) -> tuple[str, ...]:
     return tuple(str(address) for address in _judged(_split(url), allow_loopback=allow_loopback))
 
 
-def probe_remote(url: str, *, max_bytes: int, allow_loopback: bool = False) -> RemoteProbe:
+def probe_remote(
+    url: str, *, max_bytes: int, allow_loopback: bool = False, redirects: int = MAX_REDIRECTS
+) -> RemoteProbe:
     """Asks for the file and reads only its beginning.
 
     :param max_bytes: a file that claims to be larger is refused.
+    :param redirects: how many are followed.
     :raises MediaRefused: as ``guard``, and ``not_found``, ``forbidden``, ``too_large``, ``empty``,
         ``not_media``, ``unsupported``, ``redirects``, ``bad_certificate``.
     :raises RemoteUnavailable: no answer in time, or one that says "later".
     """
-    with _opened(url, time.monotonic() + PROBE_DEADLINE_S, allow_loopback=allow_loopback) as answer:
+    deadline = time.monotonic() + PROBE_DEADLINE_S
+    with _opened(url, deadline, allow_loopback=allow_loopback, redirects=redirects) as answer:
         size = answer.claimed(max_bytes)
         head = b""
         while len(head) < HEAD and (chunk := answer.read(HEAD - len(head))):
@@ -95,9 +99,7 @@ def probe_remote(url: str, *, max_bytes: int, allow_loopback: bool = False) -> R
         return RemoteProbe(size, answer.mime, answer.judge(head))
 
 
-def download(
-    url: str, dest: Path, *, max_bytes: int, deadline_s: float, allow_loopback: bool = False
-) -> Fetched:
+def download(url: str, dest: Path, *, max_bytes: int, deadline_s: float, allow_loopback: bool = False) -> Fetched:
     """Fetches the file into ``dest``, which appears whole or not at all.
 
     :param max_bytes: more are not read, whatever the server claims.
@@ -252,9 +254,7 @@ class _Pinned(http.client.HTTPConnection):
         self._held = self.sock
         self._watch.start()
         if self._tls:
-            self.sock = self._tls.wrap_socket(
-                self.sock, server_hostname=self.host, do_handshake_on_connect=False
-            )
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
             self._held = self.sock
             self.sock.do_handshake()
 
@@ -314,10 +314,12 @@ class _Answer:
 
 
 @contextmanager
-def _opened(url: str, deadline: float, *, allow_loopback: bool) -> Iterator[_Answer]:
+def _opened(
+    url: str, deadline: float, *, allow_loopback: bool, redirects: int = MAX_REDIRECTS
+) -> Iterator[_Answer]:
     """The answer with the file in it, after redirects; closed at the end."""
     first = url
-    for _ in range(MAX_REDIRECTS + 1):
+    for _ in range(redirects + 1):
         parts = _split(url)
         left = max(0.0, deadline - time.monotonic())
         connection = _Pinned(parts, _judged(parts, allow_loopback=allow_loopback, timeout_s=left), deadline)
@@ -330,7 +332,8 @@ def _opened(url: str, deadline: float, *, allow_loopback: bool) -> Iterator[_Ans
         finally:
             connection.finish()
         url = following
-    raise MediaRefused("redirects", f"more than {MAX_REDIRECTS} redirects", file=shown(first))
+    told = f"more than {redirects} redirects" if redirects else "it redirects elsewhere"
+    raise MediaRefused("redirects", told, file=shown(first))
 
 
 def _get(url: str, parts: SplitResult, connection: _Pinned) -> http.client.HTTPResponse:
@@ -349,11 +352,7 @@ def _talking(url: str, connection: _Pinned) -> Iterator[None]:
         raise MediaRefused("bad_certificate", "its certificate is not valid", file=shown(url)) from None
     except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
         # AttributeError: what the standard library raises when the watch cuts a TLS socket while it reads.
-        why = (
-            "it took too long"
-            if connection.expired or isinstance(error, TimeoutError)
-            else "broken connection"
-        )
+        why = "it took too long" if connection.expired or isinstance(error, TimeoutError) else "broken connection"
         raise RemoteUnavailable(f"{shown(url)}: {why} ({type(error).__name__})") from None
     if connection.expired:
         raise RemoteUnavailable(f"{shown(url)}: it took too long")

@@ -7,7 +7,9 @@ is made (``media.transcode``). Memory stays flat: packets are counted, not kept.
 
 from __future__ import annotations
 
+import itertools
 import math
+from array import array
 from collections import Counter
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -156,7 +158,7 @@ class _Timing:
     """How long the video is and how evenly its frames follow, from the time stamps of all packets."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, name: str) -> None:
-        stamps: list[int] = []
+        stamps = array("q")
         broken = 0
         packets = 0
         for packet in container.demux():
@@ -175,8 +177,8 @@ class _Timing:
             raise MediaRefused("corrupt", "the video track holds no pictures", file=name)
         if broken:
             raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
-        stamps.sort()
-        steps = [(after - before) * base for before, after in zip(stamps, stamps[1:], strict=False)]
+        stamps = array("q", sorted(stamps))
+        steps = array("d", ((after - before) * base for before, after in itertools.pairwise(stamps)))
         usual = sorted(steps)[len(steps) // 2] if steps else 1 / float(stream.average_rate or 25)
         if not usual or not math.isfinite(usual):
             usual = 1 / float(stream.average_rate or 25)

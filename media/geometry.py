@@ -67,9 +67,7 @@ def place(width: int, height: int, bounds: Bounds, fit: str, *, shrink: float = 
             if crop_width < 1 or crop_height < 1:
                 return None
     padded = fit == "pad" and not bounds.allows_ratio(crop_width, crop_height)
-    whole_width, whole_height = (
-        _padded(crop_width, crop_height, bounds) if padded else (crop_width, crop_height)
-    )
+    whole_width, whole_height = _padded(crop_width, crop_height, bounds) if padded else (crop_width, crop_height)
     scale = shrink * min(1.0, bounds.max_width / whole_width, bounds.max_height / whole_height)
     new_width, new_height = max(1, round(crop_width * scale)), max(1, round(crop_height * scale))
     if padded:

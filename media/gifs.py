@@ -26,8 +26,7 @@ def make(source: Path, probe: Probe, background: str, out: Path) -> None:
     :raises MediaRefused: the source cannot be decoded.
     """
     lasts = [
-        max(2 * STEP_MS, round(shown_s * 1000 / STEP_MS) * STEP_MS)
-        for _, shown_s in frames(source, probe, background)
+        max(2 * STEP_MS, round(shown_s * 1000 / STEP_MS) * STEP_MS) for _, shown_s in frames(source, probe, background)
     ]
     pictures = _indexed(source, probe, background)
     first = next(pictures)

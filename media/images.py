@@ -116,9 +116,7 @@ def _write(chunks: Iterable[bytes], mime: str, out_dir: Path) -> Path:
     return made
 
 
-def _moving(
-    source: Path, recipe: Recipe, out_dir: Path, progress: Callable[[float], None] | None
-) -> Path:
+def _moving(source: Path, recipe: Recipe, out_dir: Path, progress: Callable[[float], None] | None) -> Path:
     """Writes the video or GIF, named by its hash."""
     # Lazy: only here the encoders are needed.
     from media import gifs, transcode
@@ -285,9 +283,7 @@ def _plain_mode(picture: Image) -> Image:
         return picture.convert("L" if picture.mode in {"1", "LA"} else "RGB")
 
 
-def _resized(
-    picture: Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Image:
+def _resized(picture: Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Image:
     from PIL.Image import Resampling
 
     whole = (0.0, 0.0, float(picture.width), float(picture.height))

@@ -45,12 +45,16 @@ class VideoRule:
     any_depth: bool = False
     """True: 10 bits, other chroma and HDR are taken as they are."""
 
-    def bounds(self, width: int, height: int) -> Bounds:
-        """The limits of the shape of a video that is ``width`` x ``height`` as seen."""
+    def bounds(self, width: int, height: int, *, slack: float = 0.005) -> Bounds:
+        """The limits of the shape of a video that is ``width`` x ``height`` as seen.
+
+        :param slack: share of the ratio that is forgiven: sides are even, so no exact ratio can be met.
+        """
         wide, high, least_wide, least_high = self.max_width, self.max_height, self.min_width, self.min_height
         if self.turnable and (width > height) != (wide > high):
             wide, high, least_wide, least_high = high, wide, least_high, least_wide
-        return Bounds(least_wide, least_high, wide, high, self.min_ratio, self.max_ratio)
+        ratios = self.min_ratio * (1 - slack), self.max_ratio * (1 + slack)
+        return Bounds(least_wide, least_high, wide, high, *ratios)
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,7 @@ def plan(probe: Probe, rule: MediaRule, *, options: Options = DEFAULTS, name: st
     )
 
 
-def poster(
-    rule: MediaRule, *, at_s: float = 0.0, options: Options = DEFAULTS, max_bytes: int = 2_000_000
-) -> Recipe:
+def poster(rule: MediaRule, *, at_s: float = 0.0, options: Options = DEFAULTS, max_bytes: int = 2_000_000) -> Recipe:
     """A JPEG cover out of a video.
 
     :param rule: the cover keeps within the limits of its videos' size.
@@ -239,9 +237,7 @@ def _strip_action(probe: Probe) -> Action:
         "trailing": "data behind the end of the picture",
         "other": "data of other programs",
     }
-    return Action(
-        "strip", "not for the public: " + ", ".join(words.get(what, what) for what in probe.private)
-    )
+    return Action("strip", "not for the public: " + ", ".join(words.get(what, what) for what in probe.private))
 
 
 def _reasons_to_draw(probe: Probe, rule: MediaRule, options: Options) -> list[Action]:
@@ -249,9 +245,7 @@ def _reasons_to_draw(probe: Probe, rule: MediaRule, options: Options) -> list[Ac
     actions = []
     where = f"{rule.platform} {rule.placement}"
     if probe.orientation != 1:
-        actions.append(
-            Action("rotate", f"stored with orientation {probe.orientation}; not every viewer turns it")
-        )
+        actions.append(Action("rotate", f"stored with orientation {probe.orientation}; not every viewer turns it"))
     if probe.mode == "CMYK" or not is_srgb(probe.icc):
         profile = probe.icc or probe.mode
         actions.append(Action("srgb", f"its colours are {profile}; screens without that profile show others"))

@@ -463,9 +463,7 @@ _ALL = (
     replace(_only_video("pinterest", "video", _PIN_VIDEO, alt=500), gif_to_video=False),
     _POST,
     _FEED,
-    replace(
-        _FEED, placement="carousel", min_count=2, max_count=10, video=_IG_STORY_VIDEO, max_videos=10, mixed=True
-    ),
+    replace(_FEED, placement="carousel", min_count=2, max_count=10, video=_IG_STORY_VIDEO, max_videos=10, mixed=True),
     _only_video("instagram", "reel", _REEL_VIDEO),
     replace(
         _FEED,
@@ -479,9 +477,7 @@ _ALL = (
     ),
     _FB_POST,
     _only_video("facebook", "reel", _FB_REEL),
-    replace(
-        _FB_POST, placement="story", min_count=1, max_count=1, video=replace(_FB_REEL, max_duration_s=60)
-    ),
+    replace(_FB_POST, placement="story", min_count=1, max_count=1, video=replace(_FB_REEL, max_duration_s=60)),
     _THREADS_POST,
     _only_video("tiktok", "video", _TIKTOK_VIDEO),
     _PHOTO,

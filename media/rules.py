@@ -33,9 +33,7 @@ def becomes_video(probe: Probe, rule: MediaRule, *, still: bool = False) -> bool
     return probe.animated and not still and rule.gif_to_video and rule.video is not None
 
 
-def violations(
-    probe: Probe, rule: MediaRule, *, name: str, fit: str = "refuse", still: bool = False
-) -> list[Problem]:
+def violations(probe: Probe, rule: MediaRule, *, name: str, fit: str = "refuse", still: bool = False) -> list[Problem]:
     """What keeps one file from ever satisfying ``rule``; empty where it fits or can be made to fit.
 
     Too many bytes or pixels, another format, a sideways or CMYK picture: all that is mended, so none is here.
@@ -66,9 +64,7 @@ def _image_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, 
         return [("too_small", f"{size} pixels are fewer than the {least} that it asks for")]
     if fit == "refuse" and not rule.bounds.allows_ratio(probe.width, probe.height):
         limits = f"{rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
-        message = (
-            f"{size} has the ratio {probe.width / probe.height:.3g}, allowed is {limits}; pad or crop it"
-        )
+        message = f"{size} has the ratio {probe.width / probe.height:.3g}, allowed is {limits}; pad or crop it"
         return [("ratio", message)]
     if place(probe.width, probe.height, rule.within(probe.width, probe.height), fit) is None:
         return [("too_small", f"{size} cannot be brought into the allowed shape without becoming too small")]

@@ -167,9 +167,7 @@ def _start() -> subprocess.Popen[bytes]:
         raise MachineFailed(f"no process could be started ({error.strerror})") from None
 
 
-def _listen(
-    pipe: IO[bytes], deadline: float, progress: Callable[[float], None] | None
-) -> dict[str, Any]:
+def _listen(pipe: IO[bytes], deadline: float, progress: Callable[[float], None] | None) -> dict[str, Any]:
     """The answer; empty where the process ended without one. :raises TimeoutError: the deadline came first."""
     held = b""
     with selectors.DefaultSelector() as ready:

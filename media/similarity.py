@@ -54,8 +54,7 @@ def _ssim(one: Image, other: Image) -> float:
     for row in range(high):
         start = row * WINDOW * size[0]
         lines = [
-            [data[start + line * size[0] : start + (line + 1) * size[0]] for line in range(WINDOW)]
-            for data in pixels
+            [data[start + line * size[0] : start + (line + 1) * size[0]] for line in range(WINDOW)] for data in pixels
         ]
         for column in range(0, size[0], WINDOW):
             a = b"".join([line[column : column + WINDOW] for line in lines[0]])

@@ -1,7 +1,8 @@
 """The object store: Cloudflare R2, or anything that speaks S3. Originals stay private, renditions are public.
 
-Objects are named by the sha256 of their bytes, so storing the same file twice stores it once, a public name
-cannot be guessed (256 bits), and whatever is read back can be checked against its name.
+Renditions are named by the sha256 of their bytes, so storing the same file twice stores it once, a public name
+cannot be guessed (256 bits), and whatever is read back can be checked against its name. Originals are named by a
+keyed hash: they hold the place where a picture was taken, and a bucket with a public domain shows all it holds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import hmac
 import os
 import re
 import tempfile
@@ -79,8 +81,15 @@ class Store:
     # --- names --------------------------------------------------------------------------------------------
 
     def original_key(self, sha256: str) -> str:
-        """Where the author's file is kept."""
-        return f"{self.config.originals_prefix}{sha256}"
+        """Where the author's file is kept: not to be guessed even by who has the file and the bucket's domain.
+
+        Derived from the store's own secret, which everybody who may store a file has. With new credentials new
+        names arise; rows keep the names of what they stored, and prune finds what no row knows.
+        """
+        secret = self.config.secret_access_key.encode()
+        # 160 bits, shorter than a hash, so that it is never taken for one.
+        name = hmac.new(secret, b"original:" + sha256.encode(), hashlib.sha256).hexdigest()[:40]
+        return f"{self.config.originals_prefix}{name}"
 
     def rendition_key(self, sha256: str, mime: str) -> str:
         """Where a rendition is kept; its suffix tells platforms the type."""
@@ -243,9 +252,7 @@ class Store:
 
     def _head(self, key: str) -> Any:
         client, bucket = self._client, self.config.bucket
-        return self._call(
-            "look for an object", lambda: client.head_object(Bucket=bucket, Key=key), absent=True
-        )
+        return self._call("look for an object", lambda: client.head_object(Bucket=bucket, Key=key), absent=True)
 
     def _put_whole(self, key: str, body: bytes, mime: str, sha256: str, name: str) -> None:
         client = self._client
@@ -344,9 +351,7 @@ class Store:
         if client is None:
             # No lock, which a fork could copy while held: two threads may both make one, and one is dropped.
             config = self.config
-            made = s3.connect(
-                config.endpoint_url, config.access_key_id, config.secret_access_key, config.region
-            )
+            made = s3.connect(config.endpoint_url, config.access_key_id, config.secret_access_key, config.region)
             client = self._clients.setdefault(process, made)
         return client
 

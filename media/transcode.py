@@ -32,8 +32,7 @@ TRIES = 3
 """How often a video that became too large is made again with fewer bits."""
 
 _TONEMAP = (
-    "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,"
-    "zscale=t=bt709:m=bt709:r=tv"
+    "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv"
 )
 _INPUT = ("-threads", "2", "-protocol_whitelist", "file")
 
@@ -51,15 +50,37 @@ def make(source: Path, probe: Probe, plan: VideoPlan, background: str, out: Path
         return
     if plan.copy_video:
         decode_all(source, probe, progress)
-        ffmpeg.run([*_INPUT, "-i", place_of(source), *_map(plan), "-c:v", "copy", *_tag(probe), *_sound(plan),
-                    *_file(plan), place_of(out)], name=name)
+        ffmpeg.run(
+            [
+                *_INPUT,
+                "-i",
+                place_of(source),
+                *_map(plan),
+                "-c:v",
+                "copy",
+                *_tag(probe),
+                *_sound(plan),
+                *_file(plan),
+                place_of(out),
+            ],
+            name=name,
+        )
         return
     wanted = plan
     for _ in range(TRIES):
         command = [
-            *_INPUT, "-xerror", "-i", place_of(source), *_map(wanted), "-vf", _filters(wanted, background, probe),
-            *_coded(wanted, wanted.fps or probe.clip.fps), *_sound(wanted), *_file(wanted), place_of(out),
-        ]  # fmt: skip
+            *_INPUT,
+            "-xerror",
+            "-i",
+            place_of(source),
+            *_map(wanted),
+            "-vf",
+            _filters(wanted, background, probe),
+            *_coded(wanted, wanted.fps or probe.clip.fps),
+            *_sound(wanted),
+            *_file(wanted),
+            place_of(out),
+        ]
         ffmpeg.run(["-progress", "pipe:1", *command], name=name, lasts_s=probe.clip.duration_s, progress=progress)
         size = out.stat().st_size
         if not wanted.max_bytes or size <= wanted.max_bytes:
@@ -86,10 +107,28 @@ def still(source: Path, at_s: float, probe: Probe) -> Image:
         out = Path(folder) / "still.png"
         filters = ",".join([f"scale={probe.width}:{probe.height}", *([_TONEMAP] if hdr else []), "format=rgb24"])
         ffmpeg.run(
-            [*_INPUT, "-ss", f"{at:.3f}", "-i", place_of(source), "-map", "0:v:0", "-frames:v", "1", "-vf", filters,
-             "-f", "image2", "-update", "1", "-c:v", "png", place_of(out)],
+            [
+                *_INPUT,
+                "-ss",
+                f"{at:.3f}",
+                "-i",
+                place_of(source),
+                "-map",
+                "0:v:0",
+                "-frames:v",
+                "1",
+                "-vf",
+                filters,
+                "-f",
+                "image2",
+                "-update",
+                "1",
+                "-c:v",
+                "png",
+                place_of(out),
+            ],
             name=source.name,
-        )  # fmt: skip
+        )
         if not out.is_file():
             raise MediaRefused("corrupt", f"there is no picture at {at:.1f} s", file=source.name)
         with out.open("rb") as stream, open_picture(stream, "PNG", name=source.name) as picture:
@@ -130,8 +169,20 @@ def _filters(plan: VideoPlan, background: str, probe: Probe) -> str:
 
 
 def _coded(plan: VideoPlan, fps: float) -> list[str]:
-    command = ["-c:v", "libx264", "-preset", PRESET, "-profile:v", "high", "-crf", str(plan.crf),
-               "-threads:v", THREADS, "-g", str(max(1, round(GROUP_S * fps)))]  # fmt: skip
+    command = [
+        "-c:v",
+        "libx264",
+        "-preset",
+        PRESET,
+        "-profile:v",
+        "high",
+        "-crf",
+        str(plan.crf),
+        "-threads:v",
+        THREADS,
+        "-g",
+        str(max(1, round(GROUP_S * fps))),
+    ]
     if plan.max_bitrate:
         command += ["-maxrate", str(plan.max_bitrate), "-bufsize", str(plan.max_bitrate * 2)]
     if plan.tonemap:
@@ -151,8 +202,21 @@ def _file(plan: VideoPlan) -> list[str]:
     """The container: index first, no edit list, nothing in it that changes from run to run."""
     rights = [("copyright", plan.copyright), ("artist", plan.artist)]
     notes = [part for key, text in rights if text for part in ("-metadata", f"{key}={text}")]
-    return [*notes, "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-use_editlist", "0",
-            "-movflags", "+faststart+negative_cts_offsets", "-f", "mp4"]  # fmt: skip
+    return [
+        *notes,
+        "-fflags",
+        "+bitexact",
+        "-flags:v",
+        "+bitexact",
+        "-flags:a",
+        "+bitexact",
+        "-use_editlist",
+        "0",
+        "-movflags",
+        "+faststart+negative_cts_offsets",
+        "-f",
+        "mp4",
+    ]
 
 
 # --- Animations -------------------------------------------------------------------------------------------
@@ -165,8 +229,24 @@ def _from_animation(
     filters = _filters(dataclasses.replace(plan, fps=0.0), background, probe)
     wanted = plan
     for _ in range(TRIES):
-        command = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{probe.width}x{probe.height}", "-r", f"{plan.fps:g}",
-                   "-i", "pipe:0", "-vf", filters, *_coded(wanted, plan.fps), "-an", *_file(wanted), place_of(out)]  # fmt: skip
+        command = [
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "rgb24",
+            "-s",
+            f"{probe.width}x{probe.height}",
+            "-r",
+            f"{plan.fps:g}",
+            "-i",
+            "pipe:0",
+            "-vf",
+            filters,
+            *_coded(wanted, plan.fps),
+            "-an",
+            *_file(wanted),
+            place_of(out),
+        ]
         ffmpeg.run(command, name=source.name, pictures=_ticks(source, probe, plan, background, progress))
         size = out.stat().st_size
         if size <= plan.max_bytes:
@@ -177,9 +257,7 @@ def _from_animation(
     raise MediaRefused("cannot_fit", f"the video cannot be brought under {plan.max_bytes} bytes", file=source.name)
 
 
-def _ticks(
-    source: Path, probe: Probe, plan: VideoPlan, background: str, progress: Progress | None
-) -> Iterator[bytes]:
+def _ticks(source: Path, probe: Probe, plan: VideoPlan, background: str, progress: Progress | None) -> Iterator[bytes]:
     """One raw picture for each tick of the rate, the whole animation as often as it takes."""
     lasts = max(probe.duration_s or 0.0, 1 / plan.fps)
     rounds = max(1, -(-int(plan.at_least_s * 1000) // max(1, int(lasts * 1000))))

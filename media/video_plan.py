@@ -89,7 +89,7 @@ def decide(probe: Probe, rule: MediaRule, fit: str, name: str) -> tuple[VideoPla
     actions = [*coding, *why_sound, *around]
     if not actions:
         return None, []
-    rights = {"copyright": probe.clip.copyright, "artist": probe.clip.artist} if probe.clip else {}
+    rights: dict[str, Any] = {"copyright": probe.clip.copyright, "artist": probe.clip.artist} if probe.clip else {}
     if not coding:
         return VideoPlan(copy_video=True, **sound, **rights), actions
     placed = _placed(probe, limits, fit, where, name)
@@ -132,9 +132,7 @@ def _sound(probe: Probe, limits: VideoRule, where: str) -> tuple[dict[str, Any],
     return {"audio": "copy" if not why and clip.audio_codec in {"aac", "mp3"} else "aac", **made}, why
 
 
-def _reasons_to_code(
-    probe: Probe, limits: VideoRule, where: str, fit: str, name: str
-) -> list[tuple[str, str]]:
+def _reasons_to_code(probe: Probe, limits: VideoRule, where: str, fit: str, name: str) -> list[tuple[str, str]]:
     """Why the pictures have to be coded anew."""
     clip = probe.clip
     if clip is None:
@@ -216,8 +214,11 @@ def _fps(probe: Probe, limits: VideoRule) -> float:
     return above[0] if above else wanted
 
 
-def _placed(probe: Probe, limits: VideoRule, fit: str, where: str, name: str, shrink: float = 1.0) -> Placed:
-    placed = place(probe.width, probe.height, _even_bounds(limits.bounds(probe.width, probe.height)), fit, shrink=shrink)
+def _placed(probe: Probe, limits: VideoRule, fit: str, where: str, name: str) -> Placed:
+    bounds = limits.bounds(probe.width, probe.height)
+    if not bounds.allows_ratio(probe.width, probe.height):
+        bounds = limits.bounds(probe.width, probe.height, slack=0.0)
+    placed = place(probe.width, probe.height, _even_bounds(bounds), fit)
     if placed is None:
         raise MediaRefused("cannot_fit", f"{where}: no size satisfies all limits", file=name)
     return placed

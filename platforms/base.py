@@ -159,6 +159,8 @@ class Call:
     store: Callable[[Mapping[str, Json]], None] = lambda _values: None
     platform_key: str = ""
     """hash(scheduled post, version): the same at each try of one content. For idempotency keys."""
+    learn: Callable[[Mapping[str, Json]], None] = lambda _facts: None
+    """Told what the platform just said about the account itself, to be kept beside the facts of ``identify``."""
 
     def save(self, **values: Json) -> None:
         """Commits ``values`` into the checkpoint, at once, before the next request is sent."""
@@ -278,6 +280,8 @@ class PublishingCall:
     """How long after a write the platform's reads may not show it, seconds."""
     key_lifetime_s: float | None = None
     """KEYED: how long the platform honours the key, seconds."""
+    absence_provable: bool = True
+    """False: what a look-up does not find may still appear (moderation), so doubt ends in ``Found`` or with a person."""
 
 
 @dataclass(frozen=True)
@@ -383,6 +387,8 @@ class Capabilities:
     """How long before it is due ``prepare`` shall start, seconds."""
     lifetime_of_prepared_s: float | None = None
     """How long what ``prepare`` made stays good on the platform, seconds."""
+    refresh_ahead_s: float = 600.0
+    """How long before their end credentials shall be renewed, seconds."""
     url_pattern: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ log = logger(__name__)
 accounts = table_of(Account)
 posts = table_of(ScheduledPost)
 switches = table_of(Switch)
+ALL_STOPPED = select(switches.c.name).where(switches.c.name == "all")
 webhooks = table_of(Webhook)
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
@@ -131,6 +133,7 @@ def add(
         "credentials": sealed,
         "token_expires_at": module.expires_at(credentials),
         "api_url": settings.api_url(platform),
+        "app": app_of(platform, credentials),
         "state": "active",
         "state_reason": None,
         "limited_until": None,
@@ -168,6 +171,12 @@ def add(
     )
     log.info("account.added", account=f"{platform}:{name}", account_id=row.id)
     return _view(row)
+
+
+def app_of(platform: str, credentials: Mapping[str, Any]) -> str:
+    """Names the app that credentials belong to, without telling its id: accounts of one app share its limits."""
+    known = str(credentials.get("client_id") or credentials.get("consumer_key") or "")
+    return f"{platform}:{hashlib.sha256(known.encode()).hexdigest()[:16] if known else ''}"
 
 
 def release_held(conn: Connection, account_id: int, *, by: str) -> int:
@@ -317,7 +326,7 @@ def resume(conn: Connection, target: str | None, *, by: str) -> int:
 
 def everything_paused(conn: Connection) -> bool:
     """Whether the stop button for all is pressed."""
-    return conn.execute(select(switches.c.name).where(switches.c.name == "all")).one_or_none() is not None
+    return conn.execute(ALL_STOPPED).one_or_none() is not None
 
 
 def rotate_keys(conn: Connection, settings: Settings) -> int:

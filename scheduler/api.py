@@ -15,6 +15,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from db import migrate
+from db.failpoints import hit
 from db.session import engine
 from db.transitions import database_now
 from platforms.base import Violation
@@ -148,6 +149,8 @@ def schedule(
             idempotency_key,
             print_,
         )
+        hit("schedule.before_commit", handle=conn)
+    hit("schedule.after_commit")
     if session is None:
         log.info(
             "post.scheduled",

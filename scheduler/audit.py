@@ -89,12 +89,11 @@ def record(
     conn.execute(
         insert(entries).values(by=storable(who), action=action, subject=storable(subject), before=was, after=now)
     )
-    log.info(f"audit.{action}", by=who, subject=subject, before=was, after=now)
+    event = f"audit.{action}"
+    log.info(event, by=who, subject=subject, before=was, after=now)
 
 
-def listing(
-    conn: Connection, *, subject: str | None = None, action: str | None = None, limit: int = 50
-) -> list[Entry]:
+def listing(conn: Connection, *, subject: str | None = None, action: str | None = None, limit: int = 50) -> list[Entry]:
     """Entries, the newest first."""
     rows = conn.execute(
         text("""

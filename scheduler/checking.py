@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from media import recipe, rules
+from media.errors import MediaRefused
 from media.probe import Probe
 from media.rules import MediaRule
 from platforms import registry
@@ -71,7 +72,9 @@ def check_one(
         if len(probes) == len(arrived):
             wrong += [
                 Violation(one.code, one.message, one.field, one.file, account.platform)
-                for one in rules.violations_of_set([probe for probe, _ in probes], rule)
+                for one in rules.violations_of_set(
+                    [probe for probe, _ in probes], rule, still=post.animation == "first_frame"
+                )
                 if one.code not in {bad.code for bad in wrong}
             ]
         else:
@@ -114,15 +117,19 @@ def fit(
     """What is wrong with these files for a rule, and the recipes that make them fit."""
     wrong: list[Violation] = []
     recipes: list[Any] = []
-    chosen = recipe.Options(fit=post.fit, background=post.background)
+    chosen = recipe.Options(fit=post.fit, background=post.background, animation=post.animation)
     for found, name in probes:
         bad = [
             Violation(one.code, one.message, one.field, one.file or name, platform)
-            for one in rules.violations(found, rule, name=name, fit=post.fit)
+            for one in rules.violations(found, rule, name=name, fit=post.fit, still=chosen.still)
         ]
         wrong += bad
         if not bad:
-            recipes.append(recipe.plan(found, rule, options=chosen, name=name))
+            try:
+                recipes.append(recipe.plan(found, rule, options=chosen, name=name))
+            except MediaRefused as error:
+                # Only planning finds that a long video in few bytes would not be worth seeing.
+                wrong.append(Violation(error.code, error.message, "media", error.file or name, platform))
     return wrong, recipes
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from db.session import repeat_safe, transaction
-from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
-from media.probe import Probe, probe
+from media.errors import MachineFailed, MediaRefused, RemoteUnavailable, StoreUnavailable
+from media.probe import Probe
+from media.sandbox import probe_own
 from platforms.base import MediaItem, MediaKind, Violation
 from scheduler.errors import InvalidPost, Unavailable
 from scheduler.logging import logger
@@ -58,7 +59,7 @@ class Arrived:
             item_of(self.probe, self.alt, self.name)
             if self.probe
             else MediaItem(
-                kind=MediaKind.GIF if self.remote_mime == "image/gif" else MediaKind.IMAGE,
+                kind=_kind_of(self.remote_mime),
                 mime=self.remote_mime,
                 size=self.remote_size,
                 width=0,
@@ -68,6 +69,13 @@ class Arrived:
                 name=self.name,
             )
         )
+
+
+def _kind_of(mime: str) -> MediaKind:
+    """What a remote file is, as far as its beginning tells."""
+    if mime == "image/gif":
+        return MediaKind.GIF
+    return MediaKind.VIDEO if mime.startswith("video/") else MediaKind.IMAGE
 
 
 def item_of(found: Probe, alt: str, name: str) -> MediaItem:
@@ -80,6 +88,7 @@ def item_of(found: Probe, alt: str, name: str) -> MediaItem:
         height=found.height,
         sha256=found.sha256,
         alt=alt,
+        duration_s=found.duration_s,
         name=name,
     )
 
@@ -111,11 +120,13 @@ def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], li
                 arrived.append(_remote(name, one.alt, settings))
             else:
                 path = Path(name).expanduser()
-                arrived.append(Arrived(name=path.name, alt=one.alt, path=path, probe=probe(path, name=name)))
+                arrived.append(Arrived(name=path.name, alt=one.alt, path=path, probe=probe_own(path, name=name)))
         except MediaRefused as error:
             if error.code == "private_address":
                 log.warning("security.private_address", url=error.file, at="scheduling")
             wrong.append(Violation(error.code, error.message, "media", error.file or name))
+        except MachineFailed as error:
+            wrong.append(Violation("not_probed", f"{error}; try again", "media", name))
         except RemoteUnavailable as error:
             wrong.append(
                 Violation(

@@ -28,6 +28,16 @@ COUNT = text("""
 """)
 
 
+APP_COUNT = text("""
+    SELECT q.name, q.n, q.per_s,
+           (SELECT a.started_at + make_interval(secs => q.per_s) FROM publish_attempts a
+             WHERE a.app = :app AND a.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s)
+               AND coalesce(a.outcome, 'unknown') IN ('accepted', 'unknown') AND a.settled IS DISTINCT FROM 'absent'
+             ORDER BY a.started_at DESC OFFSET q.n - 1 LIMIT 1) AS free_at
+      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[])) AS q(name, n, per_s)
+""")
+
+
 @dataclass(frozen=True)
 class Full:
     """A limit that has no place now. ``until`` in UTC."""
@@ -48,6 +58,29 @@ def guards(settings: Settings, quotas: Sequence[Quota]) -> list[Quota]:
     """The platform's quotas for an account, and our burst guard."""
     burst = Quota("burst_guard", settings.burst_count, settings.burst_seconds, source="settings")
     return [burst, *(quota for quota in quotas if quota.scope == "account")]
+
+
+def app_full(conn: Connection, app: str, quotas: Sequence[Quota]) -> Full | None:
+    """The limit of an app, shared by all of its accounts, that is used up; takes the app's lock.
+
+    Accounts whose app is not known count as one app of their platform: rather too careful than blocked.
+    """
+    shared = [quota for quota in quotas if quota.scope == "app"]
+    if not shared:
+        return None
+    # Two accounts of one app hold different row locks: this one is the app's own, until the transaction ends.
+    conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:app, 0))"), {"app": app})
+    rows = conn.execute(
+        APP_COUNT,
+        {
+            "names": [quota.name for quota in shared],
+            "counts": [quota.count for quota in shared],
+            "spans": [quota.per_s for quota in shared],
+            "app": app,
+        },
+    ).all()
+    waits = [Full(row.name, row.n, row.per_s, row.free_at) for row in rows if row.free_at is not None]
+    return max(waits, key=lambda one: one.until, default=None)
 
 
 def full(conn: Connection, account_id: int, quotas: Sequence[Quota]) -> Full | None:

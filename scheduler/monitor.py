@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
+import workers  # noqa: F401 - first: it loads structlog without rich, 5 MB that nothing here prints with
 from scheduler import health
 from scheduler.errors import NotConfigured
 from scheduler.health import Check, State

@@ -32,6 +32,8 @@ class PostOptions(BaseModel):
     """What to do with a picture whose aspect ratio a platform does not take; never done silently."""
     background: str = Field("#ffffff", pattern=r"^#[0-9a-fA-F]{6}$")
     """What stands behind transparent or padded areas."""
+    animation: Literal["keep", "first_frame"] = "keep"
+    """An animation that a platform does not take: refused, or its first picture alone; never done silently."""
 
 
 def post_options(options: Mapping[str, Any]) -> tuple[PostOptions, list[Violation]]:

@@ -6,14 +6,20 @@ clears the mark (``touched_at``, ``delete_after``), and the row is locked while 
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
 from db.session import transaction
 from media.errors import StoreUnavailable
-from media.storage import Store
+from media.storage import Store, StoredObject
 from scheduler.errors import NotConfigured
 from scheduler.logging import logger
 from scheduler.settings import Settings
@@ -58,6 +64,7 @@ def run(settings: Settings, *, dry_run: bool = False) -> Pruned:
         transitions = (
             conn.execute(COUNT_OLD, values).scalar_one() if dry_run else conn.execute(DELETE_OLD, values).rowcount
         )
+    stale_spool(settings, dry_run=dry_run)
     marked = sum(_mark(settings, table, dry_run=dry_run) for table in UNUSED)
     deleted = sum(_delete(settings, table, dry_run=dry_run) for table in UNUSED)
     done = Pruned(transitions, marked, deleted, dry_run)
@@ -125,3 +132,68 @@ def _delete(settings: Settings, table: str, *, dry_run: bool) -> int:
             )
             done += 1
     return done
+
+
+# --- What no row knows ----------------------------------------------------------------------------------------
+
+OLD = timedelta(hours=24)
+"""Younger things may belong to work that is under way: no rendition takes longer than a few hours."""
+SPOOLED = ("render-", "fetch-", "rendition-")
+KNOWN = text("""
+    SELECT storage_key FROM media_assets WHERE storage_key = ANY(:keys)
+     UNION SELECT storage_key FROM renditions WHERE storage_key = ANY(:keys)
+     UNION SELECT k FROM unnest(CAST(:keys AS text[])) AS k JOIN renditions r ON k LIKE '%/' || r.sha256 || '%'
+""")
+"""The last line: a rendition that waits for its upload has its bytes' hash already, but no name in the store."""
+FETCHING = text(
+    "SELECT count(*) FROM media_assets WHERE state = 'pending' AND source_url IS NOT NULL AND claims > 0"
+)
+
+
+def orphans(settings: Settings) -> Iterator[StoredObject]:
+    """Objects of ours in the bucket that are a day old and that no row knows.
+
+    :raises NotConfigured: there is no store.
+    :raises StoreUnavailable: it does not answer.
+    """
+    store = Store(settings.store())
+    prefixes = [store.config.public_prefix]
+    with transaction(settings.database()) as conn:
+        # What is being fetched has no row with its name yet.
+        if not conn.execute(FETCHING).scalar_one():
+            prefixes.append(store.config.originals_prefix)
+    before = datetime.now(UTC) - OLD
+    for prefix in prefixes:
+        found = (one for one in store.list(prefix) if one.modified < before)
+        while batch := list(islice(found, BATCH)):
+            with transaction(settings.database()) as conn:
+                known = set(conn.execute(KNOWN, {"keys": [one.key for one in batch]}).scalars())
+            yield from (one for one in batch if one.key not in known)
+
+
+def delete_orphans(settings: Settings) -> int:
+    """Deletes them; how many. Raises as ``orphans``."""
+    store = Store(settings.store())
+    done = 0
+    for one in orphans(settings):
+        store.delete(one.key)
+        log.info("prune.orphan", key=one.key, size=one.size)
+        done += 1
+    return done
+
+
+def stale_spool(settings: Settings, *, dry_run: bool = False) -> list[Path]:
+    """Folders that dead runs left in this machine's spool folder a day ago; removed, unless ``dry_run``."""
+    found = []
+    for folder in sorted(settings.spool().iterdir()):
+        try:
+            old = time.time() - folder.stat().st_mtime > OLD.total_seconds()
+        except FileNotFoundError:
+            # Its owner was quicker.
+            continue
+        if old and folder.is_dir() and folder.name.startswith(SPOOLED):
+            found.append(folder)
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+                log.info("prune.spool", folder=folder.name)
+    return found

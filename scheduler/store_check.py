@@ -38,20 +38,20 @@ def check(config: StoreConfig, *, now: datetime | None = None) -> None:
                 f"{path}?{QUERY}",
                 headers=headers(config, parts.netloc, path, now or datetime.now(UTC)),
             )
-            reply = conn.getresponse()
-            body = reply.read(4096).decode("utf-8", "replace")
+            with conn.getresponse() as reply:
+                status, body = reply.status, reply.read(4096).decode("utf-8", "replace")
         finally:
             conn.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise StoreRefuses(f"{parts.hostname} does not answer ({reason}); check R2_ENDPOINT_URL") from None
-    if reply.status == 200:
+    if status == 200:
         return
     code = re.search(r"<Code>([A-Za-z0-9]{1,60})</Code>", body)
-    said = code[1] if code else f"HTTP {reply.status}"
-    if reply.status == 404:
+    said = code[1] if code else f"HTTP {status}"
+    if status == 404:
         raise StoreRefuses(f"{parts.hostname} has no bucket {config.bucket} ({said}); check R2_BUCKET")
-    if reply.status in {400, 401, 403}:
+    if status in {400, 401, 403}:
         raise StoreRefuses(
             f"{parts.hostname} refuses our keys ({said}); check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY"
         )

@@ -45,11 +45,12 @@ def call(settings: Settings, url: str, key: str, delivery: Delivery) -> Answer:
     """Sends a delivery once. Whatever goes wrong is an answer, never an exception."""
     deadline = time.monotonic() + settings.webhook_timeout_seconds
     try:
-        parts = fetch._split(url)  # noqa: SLF001 - one parser and one connection for all URLs that users name
+        # The parser, the guard and the connection of ``media.fetch``: one for all URLs that users name.
+        parts = fetch._split(url)
         if settings.webhook_allow_private:
-            found = addresses.resolve(parts.hostname or "", fetch._port(parts))  # noqa: SLF001 - as above
+            found = addresses.resolve(parts.hostname or "", fetch._port(parts))
         else:
-            found = fetch._judged(parts, allow_loopback=False)  # noqa: SLF001 - as above
+            found = fetch._judged(parts, allow_loopback=False)
     except addresses.Unresolved:
         return Answer(None, "the host name could not be resolved")
     except MediaRefused as error:
@@ -58,7 +59,7 @@ def call(settings: Settings, url: str, key: str, delivery: Delivery) -> Answer:
         return Answer(None, f"refused by us: {error.message}")
     except RemoteUnavailable:
         return Answer(None, "the host name could not be resolved just now")
-    connection = fetch._Pinned(parts, found, deadline)  # noqa: SLF001 - as above
+    connection = fetch._Pinned(parts, found, deadline)
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]")
     headers = {

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, insert, text
@@ -85,7 +84,12 @@ class Delivery:
 
     def body(self) -> bytes:
         """What is sent and signed; the same bytes at every try."""
-        said = {"id": str(self.id), "type": self.event, "created_at": self.created_at.isoformat(), "data": self.data}
+        said = {
+            "id": str(self.id),
+            "type": self.event,
+            "created_at": self.created_at.isoformat(),
+            "data": self.data,
+        }
         return json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
     def headers(self, key: str, timestamp: int) -> dict[str, str]:
@@ -114,7 +118,8 @@ def check_url(settings: Settings, url: str) -> str:
     from media.errors import MediaRefused, RemoteUnavailable
 
     try:
-        parts = fetch._split(url)  # noqa: SLF001 - one parser of URLs, so that the guard judges what is called
+        # One parser of URLs, so that the guard judges what is called.
+        parts = fetch._split(url)
         if not settings.webhook_allow_private:
             if parts.scheme != "https":
                 raise Refused("A webhook is called by https; http needs SCHEDULERX_WEBHOOK_ALLOW_PRIVATE=true")
@@ -129,7 +134,9 @@ def check_url(settings: Settings, url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
-def add(conn: Connection, settings: Settings, url: str, *, origin: str, events: Sequence[str], by: str) -> tuple[int, str]:
+def add(
+    conn: Connection, settings: Settings, url: str, *, origin: str, events: Sequence[str], by: str
+) -> tuple[int, str]:
     """Stores a webhook (whose URL was checked); its id and its new key, which nobody is shown again.
 
     :raises Refused: an event that does not exist.
@@ -140,9 +147,7 @@ def add(conn: Connection, settings: Settings, url: str, *, origin: str, events: 
     key = "whsec_" + secrets.token_urlsafe(32)
     sealed = Cipher(settings.secret()).seal({"webhook_url": url, "key": key})
     number = conn.execute(
-        insert(webhooks)
-        .values(origin=origin, sealed=sealed, events=sorted(set(events)))
-        .returning(webhooks.c.id)
+        insert(webhooks).values(origin=origin, sealed=sealed, events=sorted(set(events))).returning(webhooks.c.id)
     ).scalar_one()
     audit.record(conn, "webhook.added", f"webhook:{number}", by=by, after={"origin": origin, "events": sorted(events)})
     return int(number), key
@@ -164,8 +169,15 @@ def listing(conn: Connection) -> list[WebhookView]:
     )
     return [
         WebhookView(
-            row.id, row.origin, tuple(row.events), row.created_at, row.failing_since, row.last_error, row.delivered,
-            row.waiting, row.failed,
+            row.id,
+            row.origin,
+            tuple(row.events),
+            row.created_at,
+            row.failing_since,
+            row.last_error,
+            row.delivered,
+            row.waiting,
+            row.failed,
         )
         for row in rows
     ]
@@ -174,9 +186,7 @@ def listing(conn: Connection) -> list[WebhookView]:
 def remove(conn: Connection, number: int, *, by: str) -> str:
     """Stops a webhook: its key is wiped, what waits for it is dropped; its origin. :raises NotFound: none."""
     found = _find(conn, number)
-    conn.execute(
-        text("UPDATE webhooks SET removed_at = clock_timestamp(), sealed = '' WHERE id = :id"), {"id": number}
-    )
+    conn.execute(text("UPDATE webhooks SET removed_at = clock_timestamp(), sealed = '' WHERE id = :id"), {"id": number})
     dropped = conn.execute(
         text("""
             UPDATE webhook_deliveries SET state = 'failed', finished_at = clock_timestamp(), leased_by = NULL,
@@ -186,7 +196,12 @@ def remove(conn: Connection, number: int, *, by: str) -> str:
         {"id": number},
     ).rowcount
     audit.record(
-        conn, "webhook.removed", f"webhook:{number}", by=by, before={"origin": found.origin}, after={"dropped": dropped}
+        conn,
+        "webhook.removed",
+        f"webhook:{number}",
+        by=by,
+        before={"origin": found.origin},
+        after={"dropped": dropped},
     )
     return str(found.origin)
 
@@ -218,7 +233,8 @@ def make_test(conn: Connection, settings: Settings, number: int, *, by: str) -> 
     row = conn.execute(
         text("""
             INSERT INTO webhook_deliveries (webhook_id, event, data, leased_by, lease_expires_at)
-            VALUES (:id, :event, '{"message": "this is a test"}', :by, clock_timestamp() + make_interval(secs => :lease))
+            VALUES (:id, :event, '{"message": "this is a test"}', :by,
+                    clock_timestamp() + make_interval(secs => :lease))
             RETURNING *
         """),
         {"id": number, "event": TEST_EVENT, "by": by, "lease": settings.webhook_timeout_seconds + 30},
@@ -294,7 +310,10 @@ def delivered(conn: Connection, delivery: Delivery, status: int, *, by: str) -> 
     ).rowcount
     if done:
         conn.execute(
-            text("UPDATE webhooks SET failing_since = NULL, last_error = NULL WHERE id = :id AND failing_since IS NOT NULL"),
+            text(
+                "UPDATE webhooks SET failing_since = NULL, last_error = NULL"
+                " WHERE id = :id AND failing_since IS NOT NULL"
+            ),
             {"id": delivery.webhook_id},
         )
 
@@ -327,8 +346,13 @@ def not_delivered(
              WHERE id = :id AND state = 'waiting' AND leased_by = :by
         """),
         {
-            "id": delivery.id, "status": status, "error": words, "final": final, "by": by,
-            "pause": PAUSES.pause_s(delivery.attempts + 1), "longest": settings.webhook_retry_hours * 3600,
+            "id": delivery.id,
+            "status": status,
+            "error": words,
+            "final": final,
+            "by": by,
+            "pause": PAUSES.pause_s(delivery.attempts + 1),
+            "longest": settings.webhook_retry_hours * 3600,
         },
     )
     conn.execute(

@@ -50,9 +50,7 @@ def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | No
     if not isinstance(at, datetime):
         raise InvalidTime(f"at must be a datetime, ISO text or 'now', not {type(at).__name__}")
     if at.tzinfo is not None and at.utcoffset() is not None:
-        given = at
-        if not datetime_exists(at):
-            raise _skipped(at, at.tzinfo)
+        place, given = at.tzinfo, at
     elif tz is None:
         raise InvalidTime(
             f"{at.isoformat()} has no time zone: give tz (an IANA name such as Europe/Berlin) or an offset (+01:00, Z)"
@@ -60,9 +58,9 @@ def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | No
     else:
         place = zone(tz) if isinstance(tz, str) else tz
         given = at.replace(tzinfo=place)
+    try:
         if not datetime_exists(given):
             raise _skipped(at, place)
-    try:
         return given.astimezone(UTC)
     except OverflowError:
         raise InvalidTime(f"{at.isoformat()} is out of range") from None

@@ -93,6 +93,12 @@ def database_url(stack: Any) -> str:
     from db import migrate
 
     migrate.upgrade(stack.database_url)
+    # No test here pulls the plug of the whole machine: what commits wait for the disk for would only be time.
+    engine = create_engine(_driver(stack.database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            conn.execute(text(f"ALTER SYSTEM SET {name} = off"))
+        conn.execute(text("SELECT pg_reload_conf()"))
     return str(stack.database_url)
 
 
@@ -137,7 +143,7 @@ def forget_settings() -> None:
     current.cache_clear()
     context.store.cache_clear()
     session.close()
-    api._ready.clear()  # noqa: SLF001 - what the process has seen of a database that is now another
+    api._ready.clear()
 
 
 @dataclass
@@ -176,9 +182,15 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
 def environment(bare_environment: Environment, stack: Any, empty_database: str, secret_key: str) -> Environment:
     """Everything set, on the session's services and an empty database."""
     bare_environment.change(
-        DATABASE_URL=empty_database, REDIS_URL=stack.redis_url, R2_ENDPOINT_URL=stack.r2.endpoint_url,
-        R2_ACCESS_KEY_ID=stack.r2.access_key_id, R2_SECRET_ACCESS_KEY=stack.r2.secret_access_key,
-        R2_BUCKET=stack.r2.bucket, secret_key=secret_key, spool_id="here", burst_count=100_000,
+        DATABASE_URL=empty_database,
+        REDIS_URL=stack.redis_url,
+        R2_ENDPOINT_URL=stack.r2.endpoint_url,
+        R2_ACCESS_KEY_ID=stack.r2.access_key_id,
+        R2_SECRET_ACCESS_KEY=stack.r2.secret_access_key,
+        R2_BUCKET=stack.r2.bucket,
+        secret_key=secret_key,
+        spool_id="here",
+        burst_count=100_000,
     )
     return bare_environment
 
@@ -239,9 +251,7 @@ class Database:
         """Rows of each table: what "nothing was stored" is held against."""
         from db.models import Base
 
-        return {
-            table.name: self.one(f"SELECT count(*) FROM {table.name}") for table in Base.metadata.sorted_tables
-        }
+        return {table.name: self.one(f"SELECT count(*) FROM {table.name}") for table in Base.metadata.sorted_tables}
 
     def pass_time(self, seconds: float) -> None:
         """Makes everything in the tables older, so that it looks as if ``seconds`` had gone by."""
@@ -256,7 +266,7 @@ class Database:
                 columns = [one.name for one in table.columns if isinstance(one.type, DateTime)]
                 moved = ", ".join(f"{name} = {name} - make_interval(secs => :s)" for name in columns)
                 if moved:
-                    conn.execute(text(f"UPDATE {table.name} SET {moved}"), {"s": seconds})
+                    conn.execute(text(f"UPDATE {table.name} SET {moved}"), {"s": seconds})  # noqa: S608 - our own names
             conn.execute(
                 text("""
                     UPDATE scheduled_posts SET lookups = jsonb_set(lookups, '{absent_at}', to_jsonb(
@@ -326,9 +336,13 @@ class Pipeline:
         from workers import followup, media, publish, upload
 
         tasks: dict[str, Callable[..., Any]] = {
-            "media.fetch": media.fetch, "media.normalize": media.render, "upload.rendition": upload.upload,
-            "publish.prepare": publish.prepare, "publish.deliver": publish.deliver,
-            "followup.poll": followup.poll, "followup.reconcile": followup.reconcile,
+            "media.fetch": media.fetch,
+            "media.normalize": media.render,
+            "upload.rendition": upload.upload,
+            "publish.prepare": publish.prepare,
+            "publish.deliver": publish.deliver,
+            "followup.poll": followup.poll,
+            "followup.reconcile": followup.reconcile,
         }
         done = 0
         while self.hints.waiting:
@@ -372,9 +386,18 @@ class Pipeline:
             row = self.database.post(number)
             if row.status in statuses:
                 return row
-            self.database.pass_time(max(self.database.one("""
+            self.database.pass_time(
+                max(
+                    self.database.one(
+                        """
                 SELECT CAST(extract(epoch FROM greatest(available_at, lease_expires_at) - clock_timestamp()) AS float)
-                  FROM scheduled_posts WHERE id = :id""", id=number) + 0.001, 1.0))
+                  FROM scheduled_posts WHERE id = :id""",
+                        id=number,
+                    )
+                    + 0.001,
+                    1.0,
+                )
+            )
         raise AssertionError(f"{number} is {self.database.post(number).status}, not one of {statuses}")
 
 
@@ -440,8 +463,9 @@ def account(settings: Any) -> Callable[..., int]:
 
     def add(target: str = "fake:acme", **credentials: Any) -> int:
         platform, name = target.split(":")
-        given = credentials or ({"token": "t0"} if platform not in {"x", "pinterest"} else
-                                {"access_token": f"sandbox-{platform}-{name}"})
+        given = credentials or (
+            {"token": "t0"} if platform not in {"x", "pinterest"} else {"access_token": f"sandbox-{platform}-{name}"}
+        )
         with transaction(settings) as conn:
             return accounts.add(conn, settings, platform, name, given).id
 

@@ -87,7 +87,7 @@ class Visit:
 
 def leave(call: Call) -> None:
     """The first byte of the publishing call: the fence is asked, and the transport marks it as sent."""
-    call.http._departure()  # type: ignore[attr-defined] # noqa: SLF001 - the real client's own step, without a socket
+    call.http._departure()  # type: ignore[attr-defined]
 
 
 def sent(outcome: Any) -> Callable[[Call, Draft], Any]:
@@ -158,8 +158,13 @@ class FakePlatform:
                         return Published(one.remote_id, f"https://fake.example/{one.remote_id}")
             remote_id = f"{self.name}-{len(self.accepted) + 1}"
             self.accepted.append(
-                Accepted(draft.account.name, draft.text, remote_id, call.platform_key,
-                         tuple(item.sha256 for item in draft.media))
+                Accepted(
+                    draft.account.name,
+                    draft.text,
+                    remote_id,
+                    call.platform_key,
+                    tuple(item.sha256 for item in draft.media),
+                )
             )
         return Published(remote_id, f"https://fake.example/{remote_id}")
 
@@ -178,8 +183,16 @@ class FakePlatform:
     def _visit(self, step: str, call: Call, draft: Draft | None, doubt: Doubt | None = None) -> tuple[bool, Any]:
         with self.lock:
             self.visits.append(
-                Visit(step, call.account.name, draft.text if draft else "", call.platform_key, dict(call.checkpoint),
-                      dict(call.credentials), doubt, draft.media if draft else ())
+                Visit(
+                    step,
+                    call.account.name,
+                    draft.text if draft else "",
+                    call.platform_key,
+                    dict(call.checkpoint),
+                    dict(call.credentials),
+                    doubt,
+                    draft.media if draft else (),
+                )
             )
             waiting = self.script.get(step)
             if waiting:
@@ -201,15 +214,33 @@ class FakePlatform:
         """As the test has set them."""
         media = {
             "post": MediaRule(
-                platform=self.name, placement="post", min_count=0, max_count=4, image_mimes=("image/jpeg", "image/png"),
-                max_image_bytes=5_000_000, max_width=4000, max_height=4000, min_width=50, min_height=50,
-                min_ratio=0.2, max_ratio=5.0, alt_text_limit=1000, source="invented",
+                platform=self.name,
+                placement="post",
+                min_count=0,
+                max_count=4,
+                image_mimes=("image/jpeg", "image/png"),
+                max_image_bytes=5_000_000,
+                max_width=4000,
+                max_height=4000,
+                min_width=50,
+                min_height=50,
+                min_ratio=0.2,
+                max_ratio=5.0,
+                alt_text_limit=1000,
+                source="invented",
             )
         }
         return Capabilities(
-            title="Fake", text_limit=TEXT_LIMIT, text_unit="characters", media=media if self.takes_media else {},
-            transport=Transport.URL if self.pulls else Transport.BYTES, alt_text_limit=1000, threads=False,
-            quotas=self.quotas, source="invented", prepare_lead_s=self.lead_s,
+            title="Fake",
+            text_limit=TEXT_LIMIT,
+            text_unit="characters",
+            media=media if self.takes_media else {},
+            transport=Transport.URL if self.pulls else Transport.BYTES,
+            alt_text_limit=1000,
+            threads=False,
+            quotas=self.quotas,
+            source="invented",
+            prepare_lead_s=self.lead_s,
         )
 
     def text_length(self, text: str) -> int:
@@ -224,7 +255,11 @@ class FakePlatform:
         """A length, and no empty post."""
         wrong = []
         if len(draft.text) > TEXT_LIMIT:
-            wrong.append(Violation("text_too_long", f"{len(draft.text)} characters; at most {TEXT_LIMIT}", "text", None, self.name))
+            wrong.append(
+                Violation(
+                    "text_too_long", f"{len(draft.text)} characters; at most {TEXT_LIMIT}", "text", None, self.name
+                )
+            )
         if not draft.text.strip() and not draft.media:
             wrong.append(Violation("empty_post", "neither text nor media", "text", None, self.name))
         return wrong

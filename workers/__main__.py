@@ -24,9 +24,10 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     beat = kinds.add_parser("beat", help="send the ticks")
     beat.add_argument("--schedule", required=True, help="the file in which it remembers what it sent")
     kinds.add_parser("flower", help="look at the workers; its options are Flower's own")
-    wanted, wanted.rest = parser.parse_known_args(argv)
-    if wanted.rest and wanted.kind != "flower":
-        parser.error(f"unrecognized arguments: {' '.join(wanted.rest)}")
+    wanted, rest = parser.parse_known_args(argv)
+    if rest and wanted.kind != "flower":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    wanted.rest = rest
     return wanted
 
 

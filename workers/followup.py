@@ -481,7 +481,10 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
         return False  # somebody is at it, it was done already, or it must wait
     module = registry.get(row.platform)
     log.info(
-        "security.credentials_used", purpose="refresh", account=f"{row.platform}:{row.name}", token_version=token_version
+        "security.credentials_used",
+        purpose="refresh",
+        account=f"{row.platform}:{row.name}",
+        token_version=token_version,
     )
     with transaction(settings.database()) as conn:
         at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()

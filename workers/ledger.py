@@ -6,18 +6,20 @@ down, however late it is and whoever owns the row by then.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select, text, update
+from sqlalchemy import Connection, Float, Row, Update, bindparam, case, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
 
 from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.states import HeldFor, Status
-from db.transitions import move, seconds_from_now, storable
+from db.transitions import NOW, move, seconds_from_now, storable
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -31,7 +33,7 @@ from platforms.base import (
 )
 from scheduler import accounts as profiles
 from scheduler.dispatch import miss
-from scheduler.limits import full, guards
+from scheduler.limits import Full, app_full, full, guards
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings
 from workers.work import Work, load
@@ -42,6 +44,27 @@ NOT_READY = "media_not_ready"
 posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
+
+# Built once: building a statement costs more than running it.
+ONE_MORE_CLAIM = posts.c.claims + 1
+ACCOUNT_LOCK = select(accounts.c.id).where(accounts.c.id == bindparam("id")).with_for_update(key_share=True)
+POST_LOCK = select(posts).where(posts.c.id == bindparam("post")).with_for_update()
+POST_SENT = (
+    update(posts)
+    .where(posts.c.id == bindparam("post"))
+    .values(first_sent_at=func.coalesce(posts.c.first_sent_at, func.to_timestamp(bindparam("at", type_=Float))))
+    .returning(*posts.c)
+)
+"""Locks the post as ``POST_LOCK`` does, and remembers when it was first sent."""
+SETTLE_FOUND = (
+    update(attempts)
+    .where(
+        attempts.c.scheduled_post_id == bindparam("post"),
+        attempts.c.settled.is_(None),
+        func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+    )
+    .values(settled="found", outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, NOW))
+)
 
 PAUSED_LOOK_S = 5.0
 """How often a paused post that waits for its last step is looked at, seconds."""
@@ -107,7 +130,7 @@ def intend(
         by=worker,
         lease_s=lease_s,
         why="attempt " + str(attempt_id),
-        claims=posts.c.claims + 1,
+        claims=ONE_MORE_CLAIM,
     )
     if moved is None:
         return None
@@ -122,6 +145,7 @@ def intend(
             platform_key=work.platform_key,
             payload_sha256=work.payload_sha256(),
             worker=worker,
+            app=work.row.app,
         )
     )
     return Intent(attempt_id, moved, work, lease_s)
@@ -188,7 +212,7 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
         )
     elif row.limited_until is not None:
         put_back(conn, row, why="the platform asked this account to wait", available_at=row.limited_until)
-    elif (limit := full(conn, row.account_id, guards(settings, work.module.capabilities.quotas))) is not None:
+    elif (limit := _limit(conn, settings, work)) is not None:
         put_back(
             conn,
             row,
@@ -218,6 +242,12 @@ def twin_in_doubt(conn: Connection, work: Work) -> bool:
         ).one_or_none()
         is not None
     )
+
+
+def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:
+    """The limit of the account, or of the app it belongs to, that has no place now."""
+    quotas = work.module.capabilities.quotas
+    return full(conn, work.row.account_id, guards(settings, quotas)) or app_full(conn, work.row.app, quotas)
 
 
 def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
@@ -254,40 +284,28 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
 
     Safe to repeat. :returns: the post's new status, or None where somebody else had decided meanwhile.
     """
-    if (
-        conn.execute(
-            select(accounts.c.id).where(accounts.c.id == report.account_id).with_for_update(key_share=True)
-        ).one_or_none()
-        is None
-    ):
+    if conn.execute(ACCOUNT_LOCK, {"id": report.account_id}).one_or_none() is None:
         return None
     outcome = report.outcome
     word, code, message = _words(outcome)
     remote = _storable(outcome) if isinstance(outcome, Published) else None
-    # Whoever settled a doubt wrote "unknown" on the worker's behalf; the worker's own answer is worth more.
-    unanswered = attempts.c.outcome.is_(None) | ((attempts.c.outcome == "unknown") & (word != "unknown"))
     conn.execute(
-        update(attempts)
-        .where(attempts.c.id == report.attempt_id, unanswered)
-        .values(
-            outcome=word,
-            finished_at=func.clock_timestamp(),
-            error_code=code,
-            error_message=message,
-            sent_at=func.to_timestamp(report.sent_at) if report.sent_at else None,
-            http_status=getattr(outcome, "http_status", None),
-            remote_id=remote.remote_id if remote else None,
-            remote_url=remote.url if remote else None,
-            **({"settled": case((attempts.c.settled.is_not(None), "found"))} if word == "accepted" else {}),
-        )
+        _answer(word),
+        {
+            "attempt": report.attempt_id,
+            "new_outcome": word,
+            "new_code": code,
+            "new_message": message,
+            "new_sent_at": report.sent_at or None,
+            "new_http_status": getattr(outcome, "http_status", None),
+            "new_remote_id": remote.remote_id if remote else None,
+            "new_remote_url": remote.url if remote else None,
+        },
     )
-    row = conn.execute(select(posts).where(posts.c.id == report.scheduled_post_id).with_for_update()).one()
     if report.sent_at is not None:
-        conn.execute(
-            update(posts)
-            .where(posts.c.id == row.id, posts.c.first_sent_at.is_(None))
-            .values(first_sent_at=func.to_timestamp(report.sent_at))
-        )
+        row = conn.execute(POST_SENT, {"post": report.scheduled_post_id, "at": report.sent_at}).one()
+    else:
+        row = conn.execute(POST_LOCK, {"post": report.scheduled_post_id}).one()
     if isinstance(outcome, AuthExpired | RateLimited):
         note_account(conn, report.account_id, report.token_version, outcome)
     if row.generation == report.generation and row.status == Status.PUBLISHING:
@@ -315,6 +333,33 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         # Late, but an answer: whatever was believed meanwhile, it is public.
         return publish(conn, row, outcome, evidence="api", by="late answer")
     return None
+
+
+@functools.cache
+def _answer(word: str) -> Update:
+    """The statement that writes an answer of this kind onto its attempt, once; built once, too."""
+    # Whoever settled a doubt wrote "unknown" on the worker's behalf; the worker's own answer is worth more.
+    unanswered: ColumnElement[bool] = attempts.c.outcome.is_(None)
+    if word != "unknown":
+        unanswered |= attempts.c.outcome == "unknown"
+    new = {
+        "outcome": "new_outcome",
+        "error_code": "new_code",
+        "error_message": "new_message",
+        "http_status": "new_http_status",
+        "remote_id": "new_remote_id",
+        "remote_url": "new_remote_url",
+    }
+    return (
+        update(attempts)
+        .where(attempts.c.id == bindparam("attempt"), unanswered)
+        .values(
+            finished_at=NOW,
+            sent_at=func.to_timestamp(bindparam("new_sent_at", type_=Float)),
+            **{column: bindparam(name, type_=attempts.c[column].type) for column, name in new.items()},
+            **({"settled": case((attempts.c.settled.is_not(None), "found"))} if word == "accepted" else {}),
+        )
+    )
 
 
 def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report) -> Status:
@@ -407,9 +452,7 @@ def again_or_fail(
         pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
     # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
     lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if told["error_code"] == NOT_READY else {}
-    move(
-        conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common
-    )
+    move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common)
     return Status.RETRYING
 
 
@@ -430,7 +473,7 @@ def publish(
         "source": Status(row.status),
         "target": Status.PUBLISHED,
         "by": by,
-        "published_at": published_at or func.clock_timestamp(),
+        "published_at": published_at or NOW,
         "evidence": evidence,
         "remote_url": outcome.url,
         "resolution": "published",
@@ -447,19 +490,7 @@ def publish(
             error_message=f"the platform answered with {outcome.remote_id}, which another post of this account holds",
             **common,
         )
-    conn.execute(
-        update(attempts)
-        .where(
-            attempts.c.scheduled_post_id == row.id,
-            attempts.c.settled.is_(None),
-            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
-        )
-        .values(
-            settled="found",
-            outcome="unknown",
-            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
-        )
-    )
+    conn.execute(SETTLE_FOUND, {"post": row.id})
     return Status.PUBLISHED
 
 

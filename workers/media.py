@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from db.models import MediaAsset, Rendition, ScheduledPost, table_of
 from db.session import transaction
 from db.states import Status
 from db.transitions import move, seconds_from_now
-from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
-from media.images import normalize
-from media.probe import Probe, probe
+from media.errors import MachineFailed, MediaRefused, RemoteUnavailable, StoreUnavailable
+from media.probe import Probe
 from media.recipe import Recipe
+from media.sandbox import LONGEST_S, normalize, probe
 from platforms import registry
 from platforms.base import Draft
 from scheduler import intake
@@ -29,7 +30,7 @@ from scheduler.logging import logger
 from scheduler.options import post_options
 from scheduler.retry_policy import RetryPolicy
 from scheduler.settings import Settings, current
-from workers.app import task
+from workers.app import app, task
 from workers.context import send, store
 from workers.work import load
 
@@ -42,6 +43,7 @@ PAUSES = RetryPolicy(base_s=5.0, max_s=600.0, max_attempts=12)
 STORE_PAUSES = RetryPolicy(base_s=2.0, max_s=60.0, max_attempts=100_000)
 """An outage of our own store fails no file: the windows of the posts that wait for it bound the wait."""
 FETCH_DEADLINE_S = 120.0
+PROGRESS_EVERY_S = 3.0
 
 
 @task("media.fetch")
@@ -50,10 +52,15 @@ def fetch_task(asset_id: int, generation: int) -> None:
     fetch(current(), asset_id, generation)
 
 
-@task("media.normalize")
-def normalize_task(rendition_id: int, generation: int) -> None:
+def _normalize(rendition_id: int, generation: int) -> None:
     """Makes a rendition."""
     render(current(), rendition_id, generation)
+
+
+# A video may take hours; its process has a deadline of its own, and its row tells that it moves.
+normalize_task: Any = app.task(
+    _normalize, name="media.normalize", soft_time_limit=LONGEST_S + 60, time_limit=LONGEST_S + 120
+)
 
 
 def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Sequence[str]) -> Row[Any] | None:
@@ -158,9 +165,9 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
             log.warning("security.private_address", url=error.file, at="fetching", asset_id=asset_id)
         fail(settings, assets, row, error.code, error.message)
         return
-    except (RemoteUnavailable, StoreUnavailable) as error:
-        code = "store_unavailable" if isinstance(error, StoreUnavailable) else "not_reachable"
-        again(settings, assets, row, code, str(error))
+    except (RemoteUnavailable, StoreUnavailable, MachineFailed) as error:
+        codes = {StoreUnavailable: "store_unavailable", MachineFailed: "machine_failed"}
+        again(settings, assets, row, codes.get(type(error), "not_reachable"), str(error))
         return
     with transaction(settings.database()) as conn:
         done = conn.execute(
@@ -246,13 +253,20 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
         with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="render-") as scratch:
             original = Path(scratch) / "original"
             store().download(asset.storage_key, original, sha256=asset.sha256)
-            made = normalize(original, Recipe.from_json(row.recipe), Path(scratch))
+            tell = _Progress(settings, row)
+            made = normalize(original, Recipe.from_json(row.recipe), Path(scratch), progress=tell)
             made.path.replace(folder / made.sha256)
     except MediaRefused as error:
         fail(settings, renditions, row, error.code, f"{asset.name}: {error.message}")
         return
     except StoreUnavailable as error:
         again(settings, renditions, row, "store_unavailable", str(error))
+        return
+    except MachineFailed as error:
+        again(settings, renditions, row, "machine_failed", str(error))
+        return
+    except _Lost:
+        log.warning("media.lost", rendition_id=rendition_id)
         return
     with transaction(settings.database()) as conn:
         moved = conn.execute(
@@ -269,7 +283,8 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
                 mime=made.mime,
                 width=made.width,
                 height=made.height,
-                kind=_kind(settings, conn, row.asset_id),
+                kind=made.kind,
+                duration_s=made.duration_s,
                 error_code=None,
                 error_message=None,
                 actions=[{"name": one.name, "why": one.why} for one in made.actions],
@@ -295,6 +310,29 @@ def spool_folder(settings: Settings, rendition_id: int) -> Path:
     return settings.spool() / f"rendition-{rendition_id}"
 
 
-def _kind(_settings: Settings, conn: Connection, asset_id: int) -> str:
-    found = conn.execute(select(assets.c.probe).where(assets.c.id == asset_id)).scalar_one()
-    return str(found["kind"])
+
+class _Lost(Exception):
+    """Somebody else has the row by now."""
+
+
+class _Progress:
+    """Writes how far a long rendition is onto its row, which also keeps its lease from running out."""
+
+    def __init__(self, settings: Settings, row: Row[Any]) -> None:
+        self.settings, self.row = settings, row
+        self.written_at = time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        """:raises _Lost: the row has moved on, so that the work is for nothing."""
+        if time.monotonic() - self.written_at < PROGRESS_EVERY_S:
+            return
+        self.written_at = time.monotonic()
+        with transaction(self.settings.database()) as conn:
+            kept = conn.execute(
+                update(renditions)
+                .where(renditions.c.id == self.row.id, renditions.c.generation == self.row.generation)
+                # The last fifth is the upload's.
+                .values(progress=share * 0.8, available_at=seconds_from_now(self.settings.media_lease_seconds))
+            ).rowcount
+        if not kept:
+            raise _Lost

@@ -76,8 +76,7 @@ def deliver(
     """Intent, fence, call, outcome. :returns: the new status; None: nothing was sent, or decided elsewhere."""
     about(scheduled_post_id)
     hit("deliver.start")
-    fence_start = running_seconds()
-    intent = _intend(settings, scheduled_post_id, generation, source)
+    intent, fence_start = _intend(settings, scheduled_post_id, generation, source)
     if intent is None:
         return None
     hit("intent.after_commit")
@@ -88,9 +87,13 @@ def deliver(
         account=f"{work.row.platform}:{work.row.name}",
     )
 
+    departed: list[float] = []
+
     def fence() -> None:
-        if running_seconds() - fence_start > settings.send_margin_seconds:
+        now = running_seconds()
+        if now - fence_start > settings.send_margin_seconds:
             raise FenceExpired
+        departed.append(now)
 
     http = client(settings, work, fence=fence)
     outcome = _call(settings, intent, http)
@@ -102,7 +105,8 @@ def deliver(
         account_id=work.row.account_id,
         token_version=work.row.token_version,
         outcome=outcome,
-        sent_at=http.publish_sent_at,
+        # By the database's clock: lateness must not depend on how right a worker's own clock is.
+        sent_at=work.database_time(departed[0]).timestamp() if departed else None,
         counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
     )
     status = keep(settings, report)
@@ -120,12 +124,18 @@ def deliver(
     return status
 
 
-def _intend(settings: Settings, scheduled_post_id: int, generation: int, source: Status) -> Intent | None:
-    """Commits the intent. A COMMIT without an answer is looked up by the attempt's id, not repeated."""
+def _intend(settings: Settings, scheduled_post_id: int, generation: int, source: Status) -> tuple[Intent | None, float]:
+    """Commits the intent. A COMMIT without an answer is looked up by the attempt's id, not repeated.
+
+    :returns: the intent, and the fence's reading of the clock: taken before the first statement, but with a
+        connection in hand, since a crowd that waits for connections has promised nothing yet.
+    """
+    began = running_seconds()
     attempt_id = uuid.uuid4()
     holder: list[Intent | None] = []
     try:
         with transaction(settings.database()) as conn:
+            began = running_seconds()
             holder.append(
                 intend(
                     conn,
@@ -148,8 +158,8 @@ def _intend(settings: Settings, scheduled_post_id: int, generation: int, source:
 
         # If it took longer than the send margin the fence ends the attempt as not sent.
         if not repeat_safe(look):
-            return None
-    return holder[0]
+            return None, began
+    return holder[0], began
 
 
 def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection, Row, func, text, update
@@ -11,12 +12,15 @@ from sqlalchemy import Connection, Row, func, text, update
 from db.failpoints import hit
 from db.models import Rendition, table_of
 from db.session import transaction
-from media.errors import MediaRefused, StoreUnavailable
+from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
+from media.reach import check_public
+from scheduler.checking import must_pull
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import send, store
 from workers.media import again, begin, spool_folder
+from workers.work import load
 
 log = logger(__name__)
 renditions = table_of(Rendition)
@@ -52,6 +56,12 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
         again(settings, renditions, row, "store_unavailable", str(error))
         return
     hit("upload.stored", rendition_id)
+    try:
+        _seen_from_outside(settings, row, key)
+    except (MediaRefused, RemoteUnavailable) as error:
+        # Usually the bucket's domain; whoever mends it need not schedule anew.
+        again(settings, renditions, row, "store_not_public", f"platforms cannot fetch it from our store: {error}")
+        return
     with transaction(settings.database()) as conn:
         done = finish(conn, row, key)
         hit("upload.before_commit", rendition_id, conn)
@@ -60,6 +70,34 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
     log.info("upload.done", rendition_id=rendition_id, size=row.size, posts_ready=done)
     if done:
         send("dispatch.nudge", ())
+
+
+def _seen_from_outside(settings: Settings, row: Row[Any], key: str) -> None:
+    """Where a waiting post's platform will fetch the file from our store: that a stranger can, before it is due.
+
+    :raises MediaRefused: it would be refused or get something else.
+    :raises RemoteUnavailable: no answer just now.
+    """
+    with transaction(settings.database()) as conn:
+        waiting = conn.execute(
+            text("""
+                SELECT s.id FROM scheduled_posts s JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+                 WHERE m.rendition_id = :id AND NOT s.media_ready AND s.status = 'scheduled' ORDER BY s.id LIMIT 20
+            """),
+            {"id": row.id},
+        ).scalars()
+        works = [load(conn, settings, number) for number in waiting.all()]
+    pulled = [one for one in works if one and must_pull(one.module.capabilities, one.draft, one.module)]
+    if pulled:
+        # A platform that is pointed at this machine (a sandbox) may fetch from this machine.
+        inside = all(_on_this_machine(settings, one.row.platform) for one in pulled) and store().is_loopback
+        url = store().public_url(key, expires_s=settings.url_lifetime_seconds)
+        check_public(url, size=row.size, mime=row.mime, allow_loopback=inside)
+
+
+def _on_this_machine(settings: Settings, platform: str) -> bool:
+    override = settings.api_url(platform)
+    return bool(override) and (urlsplit(override or "").hostname or "") in {"127.0.0.1", "localhost", "::1"}
 
 
 def finish(conn: Connection, row: Row[Any], key: str) -> int:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Row, text
 
@@ -33,10 +33,11 @@ LOAD = """
            coalesce((s.checkpoint ->> '_prepared') = 'true', false)
                AND (s.checkpoint_expires_at IS NULL OR s.checkpoint_expires_at > (SELECT clock_timestamp()))
                AS prepared,
-           a.name, a.handle, a.remote_id AS account_remote_id, a.facts, a.credentials, a.token_version,
+           a.name, a.handle, a.remote_id AS account_remote_id, a.facts, a.app, a.credentials, a.token_version,
            a.state AS account_state, a.paused_at, a.deleted_at,
            CASE WHEN a.limited_until > (SELECT clock_timestamp()) THEN a.limited_until END AS limited_until,
-           v.text, v.options, v.sha256 AS version_sha256, p.correlation_id, (SELECT clock_timestamp()) AS now
+           v.text, v.options, v.sha256 AS version_sha256, p.correlation_id, (SELECT clock_timestamp()) AS now,
+           EXISTS (SELECT FROM scheduled_post_media m WHERE m.scheduled_post_id = s.id) AS has_media
       FROM scheduled_posts s
       JOIN accounts a ON a.id = s.account_id
       JOIN post_versions v ON v.id = s.version_id
@@ -66,6 +67,8 @@ class Work:
     draft: Draft
     violations: tuple[Violation, ...]
     credentials: Mapping[str, Any]
+    read_at: float
+    """``running_seconds`` when ``row.now`` was read."""
 
     @property
     def id(self) -> int:
@@ -82,20 +85,20 @@ class Work:
         said = [self.row.version_sha256, self.draft.options, [item.sha256 for item in self.draft.media]]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
+    def database_time(self, at: float) -> datetime:
+        """What the database's clock said (or will say) at this machine's ``running_seconds``: its own clock may
+        be wrong, how fast it goes is not.
+        """
+        return cast("datetime", self.row.now) + timedelta(seconds=at - self.read_at)
+
     def call(self, client: Client, save: Any = None) -> Call:
         """The surroundings that the platform module gets. Its clock is the database's, carried on by ours."""
-        read_at = running_seconds()
-        at: datetime = self.row.now
-
-        def now() -> datetime:
-            return at + timedelta(seconds=running_seconds() - read_at)
-
         checkpoint = {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
         return Call(
             http=client,
             account=self.account,
             credentials=self.credentials,
-            now=now,
+            now=lambda: self.database_time(running_seconds()),
             checkpoint=checkpoint,
             store=save or (lambda _values: None),
             platform_key=self.platform_key,
@@ -108,6 +111,7 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
     :param lock_account: takes the account's lock until the transaction ends.
     """
     row = conn.execute(LOCKED if lock_account else PLAIN, {"id": scheduled_post_id}).one_or_none()
+    read_at = running_seconds()
     if row is None:
         return None
     module = registry.get(row.platform)
@@ -119,12 +123,13 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
         facts=dict(row.facts),
     )
     options, wrong = for_target(row.options, row.platform, row.name)
-    items = [_item(settings, one, row.platform) for one in conn.execute(MEDIA, {"id": row.id})]
+    media = conn.execute(MEDIA, {"id": row.id}).all() if row.has_media else []
+    items = [_item(settings, one, row.platform) for one in media]
     draft = Draft(text=row.text, account=account, media=tuple(items), options=options)
     if not wrong:
         wrong = module.validate(draft)
     credentials = Cipher(settings.secret()).open(row.credentials) if row.deleted_at is None else {}
-    return Work(row, module, account, draft, tuple(wrong), credentials)
+    return Work(row, module, account, draft, tuple(wrong), credentials, read_at)
 
 
 def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
@@ -159,9 +164,7 @@ def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
 
 def timed(method: str, target: str, status: int | None, seconds: float, sent: bool) -> None:
     """The performance stream: each request to a platform. ``target`` has no query."""
-    log.info(
-        "performance.http", method=method, target=target, status=status, seconds=round(seconds, 3), sent=sent
-    )
+    log.info("performance.http", method=method, target=target, status=status, seconds=round(seconds, 3), sent=sent)
 
 
 def client(settings: Settings, work: Work, **extra: Any) -> Client:
@@ -169,7 +172,9 @@ def client(settings: Settings, work: Work, **extra: Any) -> Client:
     from platforms.http import Client  # here: most workers never send a request, and requests needs 6 MB
 
     budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
-    log.info("security.credentials_used", purpose="post", scheduled_post_id=work.id, token_version=work.row.token_version)
+    log.info(
+        "security.credentials_used", purpose="post", scheduled_post_id=work.id, token_version=work.row.token_version
+    )
     return Client(
         api_hosts=work.module.api_hosts,
         override=settings.api_url(work.row.platform),

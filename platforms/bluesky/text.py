@@ -28,7 +28,10 @@ _LONGEST_URI = 8_192
 
 _CLUSTER = regex.compile(r"\X")
 
-_STOP = r"\s<>\"\u201c\u201d\u201e\u00ab\u00bb\u200b\u2060\ufeff\u3001\u3002\u300c-\u3011\uff01\uff08\uff09\uff0c\uff1b\uff1f"
+_STOP = (
+    r"\s<>\"\u201c\u201d\u201e\u00ab\u00bb\u200b\u2060\ufeff"
+    r"\u3001\u3002\u300c-\u3011\uff01\uff08\uff09\uff0c\uff1b\uff1f"
+)
 """Where a link ends in any case: blanks, quotes, the punctuation of Chinese and Japanese."""
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?"
 _WITH_SCHEME = regex.compile(rf"(?<![A-Za-z0-9@])https?://[^{_STOP}]+", regex.IGNORECASE)
@@ -162,6 +165,8 @@ def _tags(text: str) -> Iterator[Span]:
 
 def spans(text: str) -> list[Span]:
     """All that is clickable, in order, none over another (Bluesky's clients drop what overlaps)."""
+    if len(text) > MAX_BYTES:
+        return []  # over the limit whatever stands in it; no input shall take seconds
     found: list[Span] = []
     for span in [*_links(text), *_mentions(text), *_tags(text)]:
         if all(span.end <= other.start or span.start >= other.end for other in found):

@@ -64,6 +64,7 @@ class X:
         threads=False,
         quotas=(
             Quota("x-posts-15min", 100, 15 * 60, source="X API v2 rate limit table, POST /2/tweets, 2026-08"),
+            Quota("x-app-posts-24h", 10_000, 24 * 3600, scope="app", source="X API v2 rate limit table, 2026-08"),
             Quota("x-posts-3h", 300, 3 * 3600, source="X API v2 guide (older text, still there), 2026-08"),
         ),
         source="X API v2: OpenAPI 2.167 and guides, 2026-08; twitter-text config v3",

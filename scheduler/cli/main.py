@@ -8,8 +8,24 @@ from typing import Annotated
 
 import typer
 
+from scheduler import audit as trail
 from scheduler import logging as logs
-from scheduler.cli import accounts, dead_letters, demo, doctor, health, media, posts, system
+from scheduler.cli import (
+    accounts,
+    alerts,
+    audit,
+    dead_letters,
+    demo,
+    doctor,
+    health,
+    media,
+    output,
+    posts,
+    report,
+    system,
+    transfer,
+    webhooks,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +52,7 @@ def start(
 ) -> None:
     """Sets logging up before any command runs."""
     logs.configure(level="INFO" if verbose else "WARNING")
+    trail.act_as(output.who())
 
 
 app.command()(system.up)
@@ -50,10 +67,16 @@ app.command()(system.pause)
 app.command()(system.resume)
 app.command()(system.prune)
 app.command("secret-key")(system.secret_key)
+app.command()(report.report)
+app.command("audit")(audit.audit)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
 app.add_typer(posts.app, name="posts")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(media.app, name="media")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def main() -> None:

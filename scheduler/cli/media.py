@@ -1,4 +1,4 @@
-"""``schedulerx media inspect``: what a file is, and what a platform would make of it."""
+"""``schedulerx media inspect|list|prune``: what files are, what became of them, what nobody needs any more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from media import recipe, rules
-from media.errors import MediaRefused
-from media.images import normalize
-from media.probe import probe
+from media.errors import MachineFailed, MediaRefused, StoreUnavailable
+from media.sandbox import normalize, probe_own
 from platforms import registry
 from scheduler.cli.output import REFUSED, emit, say, told
 from scheduler.errors import Refused, UnknownAccount
 
-app = typer.Typer(no_args_is_help=True, help="Look at files.")
+app = typer.Typer(no_args_is_help=True, help="Look at files; list and prune what is stored.")
 
 
 @app.command()
@@ -46,6 +45,86 @@ def inspect(
         raise typer.Exit(REFUSED)
 
 
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 50,
+    state: Annotated[
+        str | None, typer.Option(help="Only renditions in this state: pending, rendered, ready, failed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """List stored files with what was made of them, how far that is and why it failed."""
+    from sqlalchemy import text
+
+    from db.session import transaction
+    from scheduler.settings import current
+
+    with told(as_json=as_json), transaction(current().database()) as conn:
+        rows = (
+            conn.execute(
+                text("""
+                SELECT a.id AS asset_id, a.name, a.mime AS original_mime, a.size AS original_size,
+                       a.state AS asset_state, r.id AS rendition_id, r.state, r.progress, r.mime, r.size, r.width,
+                       r.height, r.duration_s, r.actions, coalesce(r.error_code, a.error_code) AS error_code,
+                       coalesce(r.error_message, a.error_message) AS error_message, a.delete_after
+                  FROM media_assets a LEFT JOIN renditions r ON r.asset_id = a.id
+                 WHERE CAST(:state AS text) IS NULL OR r.state = :state
+                 ORDER BY a.id DESC, r.id DESC LIMIT :limit
+            """),
+                {"limit": limit, "state": state},
+            )
+            .mappings()
+            .all()
+        )
+    if as_json:
+        emit(
+            [{**row, "delete_after": row["delete_after"].isoformat() if row["delete_after"] else None} for row in rows]
+        )
+        return
+    for row in rows:
+        made = "no rendition" if row["state"] is None else f"{row['state']} {row['progress']:.0%}"
+        why = f": {row['error_message']} [{row['error_code']}]" if row["error_code"] else ""
+        say(f"{row['asset_id']}  {row['name']}  {row['original_mime']}  {row['asset_state']}  {made}{why}")
+
+
+@app.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Really delete; without it, only say what would be.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Delete what no post needs: stored files a day after they were marked, orphans in the bucket, dead runs' files.
+
+    Example: schedulerx media prune        (only says), then: schedulerx media prune --yes
+    """
+    from scheduler import prune as cleaning
+    from scheduler.errors import Unavailable
+    from scheduler.settings import current
+
+    with told(as_json=as_json):
+        settings = current()
+        spooled = cleaning.stale_spool(settings, dry_run=not yes)
+        done = cleaning.run(settings, dry_run=not yes)
+        try:
+            lost = cleaning.delete_orphans(settings) if yes else sum(1 for _ in cleaning.orphans(settings))
+        except StoreUnavailable as error:
+            raise Unavailable(f"The object store: {error}") from None
+    counts = {
+        "marked": done.marked,
+        "deleted": done.deleted,
+        "orphans": lost,
+        "spool": len(spooled),
+        "dry_run": not yes,
+    }
+    if as_json:
+        emit(counts)
+        return
+    verb = "Would be done" if not yes else "Done"
+    say(
+        f"{verb}: {done.marked} marked, {done.deleted} deleted, {lost} orphans in the bucket,"
+        f" {len(spooled)} old folders"
+    )
+
+
 def _rule(words: str) -> rules.MediaRule:
     platform, _, placement = words.partition(":")
     if platform not in registry.names():
@@ -68,7 +147,7 @@ def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str,
     }
     path = Path(name).expanduser()
     try:
-        found = probe(path, name=name)
+        found = probe_own(path, name=name)
         told_["probe"] = found.as_json()
         if rule is not None:
             wrong = rules.violations(found, rule, name=name)
@@ -87,14 +166,18 @@ def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str,
     except MediaRefused as error:
         told_["reason"] = {"code": error.code, "message": error.message}
         return told_
+    except MachineFailed as error:
+        told_["reason"] = {"code": "machine_failed", "message": str(error)}
+        return told_
     told_["ok"] = True
     return told_
 
 
 def _say(one: dict[str, Any]) -> None:
     found = one["probe"]
+    lasts = f", {found['duration_s']:.1f} s" if found and found.get("duration_s") else ""
     what = (
-        f"{found['mime']}, {found['width']}x{found['height']}, {found['size']:,} bytes, {found['mode']}"
+        f"{found['mime']}, {found['width']}x{found['height']}, {found['size']:,} bytes, {found['mode']}{lasts}"
         if found
         else ""
     )

@@ -76,7 +76,7 @@ def _quiet() -> None:
     """Our own calls of ``schedule()`` shall not fill the screen."""
     from scheduler import logging as logs
 
-    logs.configure(form="console", level="WARNING")
+    logs.configure(form="console", level="ERROR")
     logging.captureWarnings(capture=True)
 
 

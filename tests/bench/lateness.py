@@ -36,7 +36,7 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
             late,
             "s",
             targets={"p99": LONE_TARGET},
-            note=f"of {lone} posts p99 is the worst; every fourth with a picture (worst of those {max(with_pictures):.2f} s)",
+            note=f"p99 of {lone} is the worst; every fourth has a picture (their worst {max(with_pictures):.2f} s)",
         ),
         **percentiles_of(
             "minute_lateness",

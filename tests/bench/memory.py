@@ -39,7 +39,7 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
             [sum(one.values()) for one in reads],
             "MB",
             target=TARGET,
-            note=f"{count} processes; at rest they use {share:.1%} of a core; another stack on the same machine makes it less",
+            note=f"{count} processes; they use {share:.1%} of a core; a second stack beside it would make it less",
             more={"programs": parts, "processes": _counts},
         )
     }

@@ -34,7 +34,7 @@ def add_accounts(settings: Any, count: int) -> list[str]:
 
 
 def add_posts(words: str, accounts: Sequence[str], count: int) -> tuple[list[int], float]:
-    """Text posts, days ahead, in turn over the accounts; the ids of their scheduled posts, and how many a second."""
+    """Text posts, days ahead, in turn over the accounts; ids, and how many a second."""
     from scheduler import schedule
 
     at = datetime.now(UTC) + FAR

@@ -188,7 +188,7 @@ def many_threads(mine: Any, names: list[str], count: int) -> Figure:
     def look() -> None:
         own = threading.get_ident()
         while not stop.wait(0.01):
-            for number, frame in sys._current_frames().items():  # noqa: SLF001 - the only way to see other threads
+            for number, frame in sys._current_frames().items():
                 stack = list(frames_of(frame))
                 if number != own and any(function == "deliver" for _, function in stack):
                     kinds[kind_of(iter(stack))] += 1

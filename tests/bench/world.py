@@ -145,7 +145,7 @@ def settings(**variables: str) -> Iterator[Any]:
     def forget() -> None:
         current.cache_clear()
         session.close()
-        api._ready.clear()  # noqa: SLF001 - what this process has seen of another database
+        api._ready.clear()
 
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(OURS)]:

@@ -73,18 +73,14 @@ class KindEmulator(Emulator):
 
     async def create(self, request: Request) -> Response:
         """Without a key every request makes a post."""
-        return self._stored(
-            request, self.json_body(request)["text"], request.headers.get("idempotency-key", "")
-        )
+        return self._stored(request, self.json_body(request)["text"], request.headers.get("idempotency-key", ""))
 
     async def put(self, request: Request) -> Response:
         """Create if absent: the client names the record."""
         return self._stored(request, self.json_body(request)["text"], request.args["rkey"])
 
     async def list(self, request: Request) -> Response:
-        posts = self.world.ledger.newest_first(
-            self.name, signed_in(request).name, lag_s=request.read_lag_s
-        )
+        posts = self.world.ledger.newest_first(self.name, signed_in(request).name, lag_s=request.read_lag_s)
         return json_response({"posts": [{"id": post.remote_id, "text": post.text} for post in posts]})
 
     async def container(self, request: Request) -> Response:

@@ -108,9 +108,7 @@ class KindPlatform:
 
     # --- what is sent ---
 
-    def _ask(
-        self, call: Call, method: str, path: str, effect: Effect, body: Any = None, **headers: str
-    ) -> Reply:
+    def _ask(self, call: Call, method: str, path: str, effect: Effect, body: Any = None, **headers: str) -> Reply:
         headers["Authorization"] = f"Bearer {call.credentials['access_token']}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"https://{self.name}.test/{self.name}/{path}"
@@ -153,9 +151,7 @@ class KindPlatform:
                 return Processing(0.2)
             reply = self._ask(call, "POST", f"containers/{made}/publish", Effect.PUBLISHES)
         elif self.kind is ReconcileKind.CLIENT_ID:
-            reply = self._ask(
-                call, "PUT", f"records/{call.platform_key}", Effect.PUBLISHES, {"text": draft.text}
-            )
+            reply = self._ask(call, "PUT", f"records/{call.platform_key}", Effect.PUBLISHES, {"text": draft.text})
         else:
             key = {"Idempotency_Key": call.platform_key} if self.kind is ReconcileKind.KEYED else {}
             reply = self._ask(call, "POST", "posts", Effect.PUBLISHES, {"text": draft.text}, **key)
@@ -218,7 +214,5 @@ def install(folder: Path) -> Path:
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crash-kinds\nVersion: 0\n", encoding="utf-8")
     lines = [f"{name} = tests.crash.kinds:{name}" for name in KINDS]
-    (info / "entry_points.txt").write_text(
-        "\n".join(["[schedulerx.platforms]", *lines, ""]), encoding="utf-8"
-    )
+    (info / "entry_points.txt").write_text("\n".join(["[schedulerx.platforms]", *lines, ""]), encoding="utf-8")
     return folder

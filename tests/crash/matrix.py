@@ -53,17 +53,36 @@ class Case:
             yield {"id": f"first-{self.name}", "name": self.first, "action": "kill", "subject": number}
         subject: dict[str, Any] = {"post": {"subject": number}, "platform": {"subject": self.kind}}.get(self.about, {})
         seconds = ZOMBIE_S.get(self.kind, ZOMBIE_OTHERS_S)
-        yield {"id": self.name, "name": self.point, "action": self.action, "skip": self.skip, "seconds": seconds, **subject}
+        yield {
+            "id": self.name,
+            "name": self.point,
+            "action": self.action,
+            "skip": self.skip,
+            "seconds": seconds,
+            **subject,
+        }
 
 
-def _cases() -> Iterator[Case]:
-    steps = ("deliver.start", "intent.before_commit", "intent.after_commit", "http.publishes.before_connect",
-             "http.publishes.connected", "http.publishes.piece_sent", "http.publishes.head_read", "publish.answered",
-             "outcome.before_commit", "outcome.after_commit")  # fmt: skip
-    zombies = {"intent.after_commit", "http.publishes.connected", "http.publishes.piece_sent", "publish.answered"}
-    for point, kind in itertools.product(steps, ALL):
-        yield Case(point, "kill", kind, fast=kind in {"lookup", "keyed", "none"} or point == "http.publishes.head_read")
-        yield Case(point, "stop", kind, fast=kind in {"lookup", "none"} and point in zombies)
+STEPS = (
+    "deliver.start", "intent.before_commit", "intent.after_commit", "http.publishes.before_connect",
+    "http.publishes.connected", "http.publishes.piece_sent", "http.publishes.head_read", "publish.answered",
+    "outcome.before_commit", "outcome.after_commit",
+)  # fmt: skip
+ZOMBIES = {"intent.after_commit", "http.publishes.connected", "http.publishes.piece_sent", "publish.answered"}
+PREPARING = (
+    "prepare.start", "prepare.begun", "http.prepares.connected", "http.prepares.piece_sent", "http.prepares.head_read",
+    "prepare.answered", "prepare.before_commit", "prepare.after_commit",
+)  # fmt: skip
+POLLING = ("poll.start", "poll.answered", "poll.before_commit", "poll.after_commit")
+RECONCILING = ("reconcile.start", "reconcile.answered", "reconcile.before_commit", "reconcile.after_commit")
+
+
+def _delivering() -> Iterator[Case]:
+    """From the start of the task to the stored outcome: every kind."""
+    for point, kind in itertools.product(STEPS, ALL):
+        hard = kind in {"lookup", "keyed", "none"}
+        yield Case(point, "kill", kind, fast=hard or point == "http.publishes.head_read")
+        yield Case(point, "stop", kind, fast=kind in {"lookup", "none"} and point in ZOMBIES)
         if point != "outcome.after_commit":
             yield Case(point, "raise", kind, fast=kind == "lookup")
     for action, kind in itertools.product(("kill", "stop", "raise", "cut"), WITH_BODY):
@@ -72,28 +91,34 @@ def _cases() -> Iterator[Case]:
         yield Case(f"http.publishes.{point}", "cut", kind, fast=kind in {"lookup", "none"})
     for point, action, kind in itertools.product(("intent", "outcome"), ("cut", "lose_commit"), ALL):
         yield Case(f"{point}.before_commit", action, kind, fast=kind in {"lookup", "none"})
+
+
+def _preparing() -> Iterator[Case]:
+    """What comes before the publishing call, and what a platform that works on needs."""
     for point, action, kind in itertools.product(("before", "after"), ("kill", "cut", "lose_commit", "stop"), TWO):
         if point == "before" or action in {"kill", "stop"}:
             yield Case(f"checkpoint.{point}_commit", action, kind, fast=action == "kill")
-    for point in ("prepare.start", "prepare.begun", "http.prepares.connected", "http.prepares.piece_sent",
-                  "http.prepares.head_read", "prepare.answered", "prepare.before_commit", "prepare.after_commit"):  # fmt: skip
-        yield Case(point, "kill", "twostep", fast=True)
-        yield Case(point, "stop", "twostep")
-    for action in ("cut", "lose_commit"):
-        yield Case("prepare.before_commit", action, "twostep")
-    for point in ("poll.start", "poll.answered", "poll.before_commit", "poll.after_commit"):
-        yield Case(point, "kill", "polled", fast=True)
-        yield Case(point, "stop", "polled")
-    for action in ("cut", "lose_commit"):
-        yield Case("poll.before_commit", action, "polled")
-    for first, point, kind in itertools.product(
-        ("publish.answered", "intent.after_commit"),
-        ("reconcile.start", "reconcile.answered", "reconcile.before_commit", "reconcile.after_commit"), LOOKED_UP,
-    ):  # fmt: skip
+    for points, kind in ((PREPARING, "twostep"), (POLLING, "polled")):
+        for point in points:
+            yield Case(point, "kill", kind, fast=True)
+            yield Case(point, "stop", kind)
+        for action in ("cut", "lose_commit"):
+            yield Case(f"{points[0].partition('.')[0]}.before_commit", action, kind)
+
+
+def _reconciling() -> Iterator[Case]:
+    """What settles a doubt may be struck, too."""
+    before = ("publish.answered", "intent.after_commit")
+    for first, point, kind in itertools.product(before, RECONCILING, LOOKED_UP):
         yield Case(point, "kill", kind, first=first, fast=kind == "lookup")
     for action, kind in itertools.product(("stop", "cut", "lose_commit"), LOOKED_UP):
-        yield Case("reconcile.before_commit", action, kind, first="publish.answered", fast=kind == "lookup" and action != "stop")
+        fast = kind == "lookup" and action != "stop"
+        yield Case("reconcile.before_commit", action, kind, first="publish.answered", fast=fast)
     yield Case("reconcile.start", "kill", "none", first="publish.answered", fast=True)
+
+
+def _dispatching() -> Iterator[Case]:
+    """Claims, hints and rescue."""
     for point, kind in itertools.product(("claim.before_commit", "claim.after_commit"), ALL):
         yield Case(point, "kill", kind, about="platform", fast=kind == "lookup")
     for action in ("cut", "lose_commit"):
@@ -115,7 +140,7 @@ def _unique(cases: Iterable[Case]) -> list[Case]:
     return list(seen.values())
 
 
-CASES = _unique(_cases())
+CASES = _unique([*_delivering(), *_preparing(), *_reconciling(), *_dispatching()])
 
 
 @dataclass(frozen=True)
@@ -169,7 +194,8 @@ def run(rig: Rig, cases: Sequence[Case], *, seconds: float) -> list[Result]:
     struck = {strike["rule"] for strike in rig.strikes()}
     results = []
     for row in rig.rows("""
-        SELECT s.id, s.status, s.error_code, extract(epoch FROM coalesce(s.finalized_at, s.updated_at) - s.created_at) AS took,
+        SELECT s.id, s.status, s.error_code,
+               extract(epoch FROM coalesce(s.finalized_at, s.updated_at) - s.created_at) AS took,
                (SELECT count(*) FROM publish_attempts a WHERE a.scheduled_post_id = s.id) AS attempts
           FROM scheduled_posts s ORDER BY s.id"""):
         case, account, words = numbers[row.id]
@@ -224,7 +250,9 @@ def main() -> int:
     took = time.monotonic() - began
     bad = [one for one in results if one.verdict != "ok" or not one.struck]
     if wanted.json:
-        wanted.json.write_text(json.dumps([{**asdict(one), "verdict": one.verdict} for one in results], indent=1) + "\n")
+        wanted.json.write_text(
+            json.dumps([{**asdict(one), "verdict": one.verdict} for one in results], indent=1) + "\n"
+        )
     if wanted.markdown:
         wanted.markdown.write_text(table(results) + "\n")
     for one in bad:
@@ -232,7 +260,8 @@ def main() -> int:
     held = sum(one.status == "held" for one in results)
     doubled = sum(max(one.public - 1, 0) for one in results)
     lost = sum(one.verdict not in {"ok", "DOUBLED"} for one in results)
-    sys.stdout.write(f"deaths {deaths}\n{len(results)} cases in {took:.0f} s: held {held}, lost {lost}, doubled {doubled},"
+    sys.stdout.write(f"deaths {deaths}\n{len(results)} cases in {took:.0f} s: held {held}, lost {lost},"
+        f" doubled {doubled},"
                      f" not struck {sum(not one.struck for one in results)}\n")  # fmt: skip
     return 1 if lost or doubled else 0
 

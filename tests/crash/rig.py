@@ -37,6 +37,7 @@ PLATFORMS = ("x", "pinterest", *KINDS)
 OPEN = ("scheduled", "preparing", "ready", "queued", "publishing", "processing", "retrying", "unknown")
 OURS = ("DATABASE_URL", "REDIS_URL", "R2_", "SCHEDULERX_", "FLOWER_")
 START_S = 60.0
+FAILURES = 8
 
 SHORT = {
     "SCHEDULERX_QUEUED_LEASE_SECONDS": "3",
@@ -81,6 +82,8 @@ class Child:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
+    failures: int = 0
+    """Ends by itself, one after the other."""
     wanted: bool = False
 
     def launch(self) -> None:
@@ -230,7 +233,16 @@ class Rig:
                 for child in self.children.values():
                     if child.wanted and child.pid is None:
                         child.deaths += 1
+                        ended = child.process.returncode if child.process is not None else 0
+                        child.failures = child.failures + 1 if ended > 0 else 0
                         child.launch()
+
+    def check(self) -> None:
+        """:raises RigBroken: a program ends by itself again and again (nobody killed it)."""
+        for child in self.children.values():
+            if child.failures >= FAILURES:
+                tail = child.log.read_text(errors="replace")[-3000:]
+                raise RigBroken(f"{child.name} ends by itself, again and again:\n{tail}")
 
     def close(self) -> None:
         """Ends everything, in an order that leaves nobody waiting."""
@@ -320,9 +332,12 @@ class Rig:
         """Waits until no post is under way; how many still are when time is up."""
         end = time.monotonic() + seconds
         while True:
+            self.check()
             left = -1
             with contextlib.suppress(DBAPIError):
-                [row] = self.rows("SELECT count(*) AS n FROM scheduled_posts WHERE status = ANY(:open)", open=list(OPEN))
+                [row] = self.rows(
+                    "SELECT count(*) AS n FROM scheduled_posts WHERE status = ANY(:open)", open=list(OPEN)
+                )
                 left = row.n
             if progress is not None:
                 progress(left)
@@ -356,7 +371,7 @@ def forget_settings() -> None:
     current.cache_clear()
     context.store.cache_clear()
     session.close()
-    api._ready.clear()  # noqa: SLF001 - what this process has seen of another database
+    api._ready.clear()
     registry.names.cache_clear()
     registry.get.cache_clear()
 

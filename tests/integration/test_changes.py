@@ -11,7 +11,20 @@ from fakes import leave, sent
 
 from db.session import transaction
 from platforms.base import NotSent, Rejected, Unknown
-from scheduler import InvalidPost, InvalidTime, NotAllowed, NotFound, accounts, cancel, dead_letters, edit, get, reschedule, retry, schedule
+from scheduler import (
+    InvalidPost,
+    InvalidTime,
+    NotAllowed,
+    NotFound,
+    accounts,
+    cancel,
+    dead_letters,
+    edit,
+    get,
+    reschedule,
+    retry,
+    schedule,
+)
 from workers import publish
 from workers.ledger import intend
 
@@ -70,8 +83,11 @@ def test_an_intent_that_waits_for_a_change_sends_nothing(scheduled, pipeline, se
     pipeline.claim()
     generation = database.post(number).generation
     with database.connect() as conn:
-        {"cancel": lambda: cancel(number, session=conn), "edit": lambda: edit(number, text="New", session=conn),
-         "reschedule": lambda: reschedule(number, LATER, session=conn)}[name]()
+        {
+            "cancel": lambda: cancel(number, session=conn),
+            "edit": lambda: edit(number, text="New", session=conn),
+            "reschedule": lambda: reschedule(number, LATER, session=conn),
+        }[name]()
         thread = threading.Thread(target=publish.deliver, args=(settings, number, generation))
         thread.start()
         while not database.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
@@ -147,7 +163,8 @@ def test_an_edit_reaches_what_is_still_to_come_and_siblings_keep_theirs(fake, ac
     assert {one.account: one.done for one in told.changes} == {waiting.account: True, gone.account: False}
     pipeline.until(waiting.id, "published")
     assert sorted((one.account, one.text) for one in fake.accepted) == sorted(
-        [(gone.account.split(":")[1], "Old"), (waiting.account.split(":")[1], "New")])
+        [(gone.account.split(":")[1], "Old"), (waiting.account.split(":")[1], "New")]
+    )
     assert [row.number for row in database.rows("SELECT number FROM post_versions ORDER BY number")] == [1, 2]
 
 
@@ -217,7 +234,11 @@ def test_a_new_time_moves_due_window_and_preparation(scheduled, pipeline, fake, 
     due = datetime(2031, 5, 4, 18, tzinfo=UTC)
     row = database.post(number)
     assert (row.status, row.due_at, row.window_ends_at, row.available_at) == (
-        "scheduled", due, due + timedelta(minutes=20), due - timedelta(minutes=10))
+        "scheduled",
+        due,
+        due + timedelta(minutes=20),
+        due - timedelta(minutes=10),
+    )
 
 
 def test_a_new_time_is_held_to_the_same_rules(scheduled, database):
@@ -285,7 +306,9 @@ def test_a_dead_letter_says_what_happened_and_what_to_do(scheduled, pipeline, se
         assert dead_letters.listing(conn, account="fake:acme") == [letter]
 
 
-def test_a_failed_post_can_be_replayed_or_discarded_but_not_marked_as_published(scheduled, pipeline, settings, fake, database):
+def test_a_failed_post_can_be_replayed_or_discarded_but_not_marked_as_published(
+    scheduled, pipeline, settings, fake, database
+):
     one = failed(scheduled, pipeline, fake, words="one")
     two = failed(scheduled, pipeline, fake, words="two")
     with transaction(settings.database()) as conn:
@@ -342,7 +365,9 @@ def test_a_part_that_is_public_is_never_sent_again(scheduled, pipeline, settings
 # --- Accounts -----------------------------------------------------------------------------------------------
 
 
-def test_a_deleted_accounts_posts_never_fire_and_its_name_is_free_again(scheduled, pipeline, settings, fake, database, account):
+def test_a_deleted_accounts_posts_never_fire_and_its_name_is_free_again(
+    scheduled, pipeline, settings, fake, database, account
+):
     number = scheduled(at=in_time(minutes=1))
     with transaction(settings.database()) as conn:
         assert accounts.remove(conn, "fake:acme", by="me") == 1
@@ -373,7 +398,9 @@ def test_pause_and_resume_tell_how_many_and_bear_repetition(scheduled, settings,
         assert not accounts.everything_paused(conn)
 
 
-def test_a_post_whose_account_was_paused_while_it_was_over_does_not_slip_through(scheduled, pipeline, settings, fake, database):
+def test_a_post_whose_account_was_paused_while_it_was_over_does_not_slip_through(
+    scheduled, pipeline, settings, fake, database
+):
     number = scheduled(at=LATER)
     cancel(number)
     with transaction(settings.database()) as conn:
@@ -397,7 +424,10 @@ def test_keys_are_rotated_and_the_old_one_may_go(environment, fake, account, dat
     settings = environment.change(secret_key=f"{new},{old}")
     with transaction(settings.database()) as conn:
         assert accounts.rotate_keys(conn, settings) == 2
-    opened = [Cipher(new).open(row.credentials)["token"] for row in database.rows("SELECT credentials FROM accounts ORDER BY name")]
+    opened = [
+        Cipher(new).open(row.credentials)["token"]
+        for row in database.rows("SELECT credentials FROM accounts ORDER BY name")
+    ]
     assert opened == ["one", "two"]
 
 

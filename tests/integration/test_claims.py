@@ -21,7 +21,9 @@ def many(database, account_id, count, *, status="scheduled", platform="fake", du
     post = database.one("SELECT max(id) FROM posts")
     version = database.one(
         "INSERT INTO post_versions (post_id, number, text, media, options, sha256)"
-        " VALUES (:p, 1, 'Hello', '[]', '{}', 'x') RETURNING id", p=post)
+        " VALUES (:p, 1, 'Hello', '[]', '{}', 'x') RETURNING id",
+        p=post,
+    )
     database.run(
         f"""
         WITH made AS (
@@ -30,10 +32,17 @@ def many(database, account_id, count, *, status="scheduled", platform="fake", du
         INSERT INTO scheduled_posts (post_id, version_id, account_id, platform, status, due_at, available_at,
                window_ends_at, media_ready, needs_prepare)
         SELECT id, :v, :a, :platform, :status, clock_timestamp() - {due} - make_interval(secs => i),
-               clock_timestamp() - {due} - make_interval(secs => i), clock_timestamp() + interval '60 days', true, :needs
+               clock_timestamp() - {due} - make_interval(secs => i), clock_timestamp() + interval '60 days',
+               true, :needs
           FROM numbered
         """,  # noqa: S608 - words of this test
-        n=count, v=version, a=account_id, platform=platform, status=status, needs=needs)
+        n=count,
+        v=version,
+        a=account_id,
+        platform=platform,
+        status=status,
+        needs=needs,
+    )
 
 
 def test_four_dispatchers_claim_two_thousand_rows_once_each_in_due_order(environment, fake, account, database):
@@ -44,7 +53,9 @@ def test_four_dispatchers_claim_two_thousand_rows_once_each_in_due_order(environ
 
     def dispatcher(place: int) -> None:
         together.wait()
-        while dispatch.visit(settings, lambda _task, args, _queue: taken[place].append(args[0]), by=f"dispatch:{place}"):
+        while dispatch.visit(
+            settings, lambda _task, args, _queue: taken[place].append(args[0]), by=f"dispatch:{place}"
+        ):
             pass
 
     threads = [threading.Thread(target=dispatcher, args=(place,)) for place in range(4)]
@@ -72,7 +83,9 @@ def test_one_dispatcher_hints_in_due_order(environment, fake, account, database)
     assert taken == due
 
 
-def test_backpressure_keeps_the_rest_in_postgres_and_other_platforms_go_on(environment, fake, register, account, database):
+def test_backpressure_keeps_the_rest_in_postgres_and_other_platforms_go_on(
+    environment, fake, register, account, database
+):
     settings = environment.change(publish_slots=5)
     register(FakePlatform("other"))
     many(database, account("fake:acme"), 50)
@@ -81,7 +94,9 @@ def test_backpressure_keeps_the_rest_in_postgres_and_other_platforms_go_on(envir
     for _ in range(3):
         dispatch.visit(settings, lambda _task, args, _queue: taken.append(args[0]), by="dispatch:me")
     assert dict(database.rows("SELECT platform, count(*) FROM scheduled_posts WHERE status = 'queued' GROUP BY 1")) == {
-        "fake": 10, "other": 3}
+        "fake": 10,
+        "other": 3,
+    }
 
 
 def test_living_workers_tell_how_many_slots_there_are(settings, fake, account, database):
@@ -99,13 +114,19 @@ def test_living_workers_tell_how_many_slots_there_are(settings, fake, account, d
         ("UPDATE accounts SET state = 'needs_reconnect' WHERE name = 'bad'", "held", "reconnect"),
         ("UPDATE accounts SET deleted_at = clock_timestamp() WHERE name = 'bad'", "canceled", None),
         ("UPDATE accounts SET paused_at = clock_timestamp() WHERE name = 'bad'", "scheduled", None),
-        ("UPDATE accounts SET limited_until = clock_timestamp() + interval '1 hour' WHERE name = 'bad'", "scheduled", None),
+        (
+            "UPDATE accounts SET limited_until = clock_timestamp() + interval '1 hour' WHERE name = 'bad'",
+            "scheduled",
+            None,
+        ),
         ("UPDATE scheduled_posts SET window_ends_at = due_at", "missed", None),
         ("UPDATE scheduled_posts SET claims = 99", "failed", None),
     ],
     ids=["needs_reconnect", "deleted", "paused", "limited", "window over", "claimed too often"],
 )
-def test_what_cannot_go_is_moved_out_of_the_way_of_the_rest(environment, fake, account, database, change, status, held_for):
+def test_what_cannot_go_is_moved_out_of_the_way_of_the_rest(
+    environment, fake, account, database, change, status, held_for
+):
     settings = environment.change(claim_batch=10)
     bad, good = account("fake:bad"), account("fake:good")
     many(database, bad, 30)
@@ -115,8 +136,10 @@ def test_what_cannot_go_is_moved_out_of_the_way_of_the_rest(environment, fake, a
     dispatch.visit(settings, lambda _task, args, _queue: seen.append(args[0]), by="dispatch:me")
     goods = {row.id for row in database.rows("SELECT id FROM scheduled_posts WHERE account_id = :a", a=good)}
     assert set(seen) == goods
-    assert {(row.status, row.held_for) for row in database.rows(
-        "SELECT status, held_for FROM scheduled_posts WHERE account_id = :a", a=bad)} == {(status, held_for)}
+    assert {
+        (row.status, row.held_for)
+        for row in database.rows("SELECT status, held_for FROM scheduled_posts WHERE account_id = :a", a=bad)
+    } == {(status, held_for)}
     with transaction(settings.database()) as conn:
         assert len(claims.candidates(conn, platform="fake", prepare=False, batch=100)) == 0
 
@@ -187,8 +210,18 @@ def test_an_unknown_platform_in_the_tables_stops_nobody(settings, fake, account,
     assert dispatch.visit(settings, lambda *_: None, by="dispatch:me") == 1
 
 
-@pytest.mark.parametrize("query", ["DISPATCH_CANDIDATES", "PREPARE_CANDIDATES", "FOLLOW", "EXPIRED_LEASES", "OVERDUE",
-                                   "NEXT_WAITING", "QUEUED_BY_PLATFORM"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DISPATCH_CANDIDATES",
+        "PREPARE_CANDIDATES",
+        "FOLLOW",
+        "EXPIRED_LEASES",
+        "OVERDUE",
+        "NEXT_WAITING",
+        "QUEUED_BY_PLATFORM",
+    ],
+)
 def test_with_twenty_thousand_rows_no_claim_scans_the_table(settings, fake, account, database, query):
     number = account()
     many(database, number, 20_000, due="interval '-30 days'")
@@ -196,8 +229,12 @@ def test_with_twenty_thousand_rows_no_claim_scans_the_table(settings, fake, acco
     many(database, number, 50, needs=True)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         conn.execute(text("ANALYZE scheduled_posts"))
-        plan = "\n".join(row[0] for row in conn.execute(
-            text("EXPLAIN " + getattr(claims, query).text), {"platform": "fake", "batch": 500, "lease_s": 60.0}))
+        plan = "\n".join(
+            row[0]
+            for row in conn.execute(
+                text("EXPLAIN " + getattr(claims, query).text), {"platform": "fake", "batch": 500, "lease_s": 60.0}
+            )
+        )
     assert "Seq Scan on scheduled_posts" not in plan, plan
 
 
@@ -288,15 +325,23 @@ def test_a_lease_that_still_runs_is_left_alone(scheduled, pipeline, fake, databa
 
 
 @pytest.mark.parametrize("status", ["scheduled", "ready", "retrying", "queued", "preparing", "held"])
-def test_what_could_not_go_out_inside_its_window_is_missed_with_a_dead_letter(scheduled, pipeline, fake, database, status):
+def test_what_could_not_go_out_inside_its_window_is_missed_with_a_dead_letter(
+    scheduled, pipeline, fake, database, status
+):
     number = scheduled()
     if status in {"queued", "preparing"}:
-        database.run("UPDATE scheduled_posts SET status = :s, leased_by = 'dispatch:x',"
-                     " lease_expires_at = clock_timestamp() + interval '1 day'", s=status)
+        database.run(
+            "UPDATE scheduled_posts SET status = :s, leased_by = 'dispatch:x',"
+            " lease_expires_at = clock_timestamp() + interval '1 day'",
+            s=status,
+        )
     elif status == "held":
         database.run("UPDATE scheduled_posts SET status = 'held', held_for = 'reconnect'")
-        database.run("INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message)"
-                     " VALUES (:id, 1, 'held', 'reconnect', 'm')", id=number)
+        database.run(
+            "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message)"
+            " VALUES (:id, 1, 'held', 'reconnect', 'm')",
+            id=number,
+        )
     else:
         database.run("UPDATE scheduled_posts SET status = :s", s=status)
     database.pass_time(3601)
@@ -308,9 +353,13 @@ def test_what_could_not_go_out_inside_its_window_is_missed_with_a_dead_letter(sc
 @pytest.mark.parametrize("status", ["publishing", "unknown", "processing"])
 def test_first_the_outcome_then_the_window(scheduled, pipeline, fake, database, status):
     number = scheduled()
-    lease = "leased_by = 'w', lease_expires_at = clock_timestamp() + interval '1 day'," if status == "publishing" else ""
-    database.run(f"UPDATE scheduled_posts SET {lease} status = :s, available_at = clock_timestamp() + interval '1 day'",  # noqa: S608 - words of this test
-                 s=status)
+    lease = (
+        "leased_by = 'w', lease_expires_at = clock_timestamp() + interval '1 day'," if status == "publishing" else ""
+    )
+    database.run(
+        f"UPDATE scheduled_posts SET {lease} status = :s, available_at = clock_timestamp() + interval '1 day'",  # noqa: S608 - words of this test
+        s=status,
+    )
     database.pass_time(3601)
     pipeline.sweep()
     assert database.post(number).status == status
@@ -348,11 +397,16 @@ def test_a_backlog_after_an_outage_goes_out_spaced_by_the_burst_guard(scheduled,
 def test_a_tick_stays_for_what_becomes_due_within_it(scheduled, settings, fake, database, hints):
     number = scheduled(at=datetime.now(UTC) + timedelta(hours=1))
     assert dispatch.visit(settings, hints, by="dispatch:me") == 0
-    database.run("UPDATE scheduled_posts SET due_at = clock_timestamp() + interval '150 ms',"
-                 " available_at = clock_timestamp() + interval '150 ms'")
+    database.run(
+        "UPDATE scheduled_posts SET due_at = clock_timestamp() + interval '150 ms',"
+        " available_at = clock_timestamp() + interval '150 ms'"
+    )
     assert dispatch.tick(settings, hints, by="dispatch:me", until_s=2.0) == 1
-    late = database.one("SELECT extract(epoch FROM at - due_at) FROM transitions t JOIN scheduled_posts s"
-                        " ON s.id = t.scheduled_post_id WHERE s.id = :id", id=number)
+    late = database.one(
+        "SELECT extract(epoch FROM at - due_at) FROM transitions t JOIN scheduled_posts s"
+        " ON s.id = t.scheduled_post_id WHERE s.id = :id",
+        id=number,
+    )
     assert 0 <= late < 0.5
 
 

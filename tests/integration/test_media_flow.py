@@ -13,7 +13,8 @@ from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from media.fetch import RemoteProbe
 from media.storage import Store
 from scheduler import edit, intake, prune, retry, schedule
-from workers import context, media as work, upload
+from workers import context, upload
+from workers import media as work
 
 
 def tomorrow():
@@ -72,7 +73,9 @@ def test_media_are_ready_long_before_the_post_is_due(scheduled, pipeline, fake, 
     assert (database.post(number).media_ready, database.post(number).status) == (True, "scheduled")
 
 
-def test_a_picture_that_cannot_be_made_fails_its_posts_at_once(scheduled, pipeline, fake, database, pictures, monkeypatch):
+def test_a_picture_that_cannot_be_made_fails_its_posts_at_once(
+    scheduled, pipeline, fake, database, pictures, monkeypatch
+):
     def refused(*_args):
         raise MediaRefused("truncated", "it ends in the middle")
 
@@ -100,7 +103,9 @@ def test_retry_makes_a_failed_picture_again(scheduled, pipeline, fake, database,
     assert database.post(number).status == "published"
 
 
-def test_a_picture_that_kills_its_worker_each_time_fails_its_posts(scheduled, pipeline, environment, fake, database, pictures, monkeypatch):
+def test_a_picture_that_kills_its_worker_each_time_fails_its_posts(
+    scheduled, pipeline, environment, fake, database, pictures, monkeypatch
+):
     pipeline.settings = settings = environment.change(max_claims=3)
 
     class Kill(BaseException):
@@ -122,7 +127,9 @@ def test_a_picture_that_kills_its_worker_each_time_fails_its_posts(scheduled, pi
     assert (row.status, row.error_code) == ("failed", "worker_crash")
 
 
-def test_a_store_that_is_away_for_hours_costs_time_and_no_post(scheduled, pipeline, fake, database, pictures, monkeypatch):
+def test_a_store_that_is_away_for_hours_costs_time_and_no_post(
+    scheduled, pipeline, fake, database, pictures, monkeypatch
+):
     number = scheduled(at=tomorrow(), media=[pictures["jpeg"]])
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put_file", lambda *_: (_ for _ in ()).throw(StoreUnavailable("down")))
@@ -140,7 +147,7 @@ def test_a_rendered_file_that_is_gone_is_made_again(scheduled, pipeline, setting
     number = scheduled(media=[pictures["png"]])
     pipeline.sweep()
     pipeline.hints.waiting = [hint for hint in pipeline.hints.waiting if hint[0] == "media.normalize"]
-    task, args = pipeline.hints.waiting.pop()
+    _, args = pipeline.hints.waiting.pop()
     work.render(settings, *args)
     shutil.rmtree(settings.spool())
     pipeline.until_quiet()
@@ -173,7 +180,9 @@ def test_stale_hints_for_media_do_nothing(scheduled, pipeline, settings, fake, d
     assert database.rows("SELECT * FROM renditions") == before
 
 
-def test_a_worker_that_died_before_it_told_the_posts_is_made_good_by_the_sweep(scheduled, pipeline, settings, fake, database, pictures):
+def test_a_worker_that_died_before_it_told_the_posts_is_made_good_by_the_sweep(
+    scheduled, pipeline, settings, fake, database, pictures
+):
     number = scheduled(at=tomorrow(), media=[pictures["png"]])
     pipeline.until_quiet()
     database.run("UPDATE scheduled_posts SET media_ready = false")
@@ -214,7 +223,9 @@ def test_a_remote_file_that_was_fetched_before_its_post_was_there_still_goes_out
     assert database.post(number).status == "published"
 
 
-def test_a_remote_file_that_breaks_a_rule_fails_its_post_at_once(scheduled, pipeline, fake, database, far_file, pictures):
+def test_a_remote_file_that_breaks_a_rule_fails_its_post_at_once(
+    scheduled, pipeline, fake, database, far_file, pictures
+):
     far_file["file"] = pictures["small"]
     number = scheduled(at=tomorrow(), media=["https://far.example/a.jpg"])
     pipeline.until_quiet()
@@ -235,7 +246,11 @@ def test_a_remote_file_that_is_gone_fails_also_the_post_that_came_later(
 def test_a_caller_that_commits_late_gets_its_remote_file(fake, account, pipeline, database, far_file):
     account("fake:acme")
     with Session(database.engine) as session:
-        number = schedule("Hello", to="fake:acme", at="now", media=["https://far.example/a.jpg"], session=session).scheduled[0].id
+        number = (
+            schedule("Hello", to="fake:acme", at="now", media=["https://far.example/a.jpg"], session=session)
+            .scheduled[0]
+            .id
+        )
         pipeline.until_quiet()
         session.commit()
     pipeline.until_quiet()
@@ -278,7 +293,11 @@ def test_prepare_begins_ahead_and_never_publishes(scheduled, pipeline, fake, dat
     pipeline.until_quiet()
     row = database.post(number)
     assert (row.status, row.checkpoint, fake.count("prepare"), fake.accepted) == (
-        "ready", {"container": "c-1", "_prepared": True}, 1, [])
+        "ready",
+        {"container": "c-1", "_prepared": True},
+        1,
+        [],
+    )
     assert row.available_at == row.due_at
 
 
@@ -373,10 +392,14 @@ def test_prune_marks_waits_a_day_and_then_deletes(published_picture, settings, d
     assert prune.run(settings).deleted == 0
 
 
-def test_what_is_used_again_meanwhile_is_kept_or_made_again(published_picture, scheduled, pipeline, settings, database, fake, pictures):
+def test_what_is_used_again_meanwhile_is_kept_or_made_again(
+    published_picture, scheduled, pipeline, settings, database, fake, pictures
+):
     prune.run(settings)
     one = scheduled("again", media=[pictures["png"]])
-    database.run("UPDATE media_assets SET delete_after = clock_timestamp() - interval '1 hour' WHERE delete_after IS NOT NULL")
+    database.run(
+        "UPDATE media_assets SET delete_after = clock_timestamp() - interval '1 hour' WHERE delete_after IS NOT NULL"
+    )
     assert prune.run(settings).deleted == 0
     pipeline.until_quiet()
     assert database.post(one).status == "published"

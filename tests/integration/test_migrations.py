@@ -79,23 +79,27 @@ def test_constraints_and_partial_indexes_agree_with_the_models(fresh_url):
         Base.metadata.drop_all(engine)
 
 
+CATALOGUE = {
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'""",
+    "indexes": """
+        SELECT tablename, indexname, indexdef FROM pg_indexes
+         WHERE schemaname = 'public' AND tablename <> 'alembic_version'""",
+    "settings": """
+        SELECT relname, coalesce(array_to_string(reloptions, ','), '') FROM pg_class
+         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'""",
+    "columns": """
+        SELECT table_name, column_name, data_type, is_nullable, coalesce(column_default, '')
+          FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'""",
+}
+
+
 def catalogue(url):
     """What Postgres itself says of columns, constraints, indexes and settings."""
     engine = create_engine(normalized(url), poolclass=NullPool)
     with engine.connect() as conn:
-        return [
-            sorted(map(tuple, conn.execute(text(query)).all()))
-            for query in (
-                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-                " WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'",
-                "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-                " AND tablename <> 'alembic_version'",
-                "SELECT relname, coalesce(array_to_string(reloptions, ','), '') FROM pg_class WHERE relkind = 'r'"
-                " AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'",
-                "SELECT table_name, column_name, data_type, is_nullable, coalesce(column_default, '')"
-                " FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
-            )
-        ]
+        return {name: sorted(map(tuple, conn.execute(text(query)).all())) for name, query in CATALOGUE.items()}
 
 
 def test_the_command_upgrades_checks_and_refuses_wrong_usage(fresh_url, monkeypatch, capsys):

@@ -45,8 +45,13 @@ def ready(environment, stack, sandbox, tmp_path, database):
     broker.flushall()
     broker.close()
     settings = environment.change(
-        SCHEDULERX_X_API_URL=sandbox.url, SCHEDULERX_PINTEREST_API_URL=sandbox.url, log_format="json",
-        queued_lease_seconds=5, lease_margin_seconds=1, quarantine_seconds=1, call_budget_seconds=8,
+        SCHEDULERX_X_API_URL=sandbox.url,
+        SCHEDULERX_PINTEREST_API_URL=sandbox.url,
+        log_format="json",
+        queued_lease_seconds=5,
+        lease_margin_seconds=1,
+        quarantine_seconds=1,
+        call_budget_seconds=8,
     )
     boards = {}
     for platform in ("x", "pinterest"):
@@ -68,12 +73,19 @@ def start(ready, tmp_path):
 
     def begin(name: str) -> subprocess.Popen[bytes]:
         log = (tmp_path / f"{name}-{len(running)}.log").open("wb")
-        words = ["beat", "-s", str(tmp_path / "beat")] if name == "beat" else [
-            "worker", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", *POOLS[name]]
+        words = (
+            ["beat", "-s", str(tmp_path / "beat")]
+            if name == "beat"
+            else ["worker", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", *POOLS[name]]
+        )
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "workers.app", *words], stdout=log, stderr=log,
-                cwd=Path(__file__).parents[2], env=dict(os.environ), start_new_session=True,
+                [sys.executable, "-m", "celery", "-A", "workers.app", *words],
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+                env=dict(os.environ),
+                start_new_session=True,
             )
         running.append((name, process))
         return process
@@ -83,7 +95,7 @@ def start(ready, tmp_path):
         end(process, signal.SIGTERM)
     for _, process in running:
         try:
-            process.wait(15)
+            process.wait(3)
         except subprocess.TimeoutExpired:
             end(process, signal.SIGKILL)
             process.wait(10)
@@ -113,9 +125,13 @@ def test_pictures_go_from_a_script_to_two_platforms(ready, start, sandbox, datab
     for name in ("dispatch", "media", "upload", "publish", "followup", "beat"):
         start(name)
     made = [
-        schedule(f"Picture {n} https://example.com/{n}", to=["x:acme", "pinterest:acme"], at="now",
-                 media=[Media(pictures["jpeg" if n % 2 else "png"], alt=f"alt {n}")],
-                 options={"pinterest": {"board": board}})
+        schedule(
+            f"Picture {n} https://example.com/{n}",
+            to=["x:acme", "pinterest:acme"],
+            at="now",
+            media=[Media(pictures["jpeg" if n % 2 else "png"], alt=f"alt {n}")],
+            options={"pinterest": {"board": board}},
+        )
         for n in range(3)
     ]
     words = schedule("Only words", to="x:acme", at="now")
@@ -127,7 +143,7 @@ def test_pictures_go_from_a_script_to_two_platforms(ready, start, sandbox, datab
     assert len(accepted) == 7
     assert sandbox.summary()["doubled"] == []
     assert {one["remote_id"] for one in accepted} == {row.remote_id for row in rows}
-    assert {len(one["pictures"]) for one in accepted if one["text"] != "Only words"} == {1}
+    assert {len(one["content"]["pictures"]) for one in accepted if one["content"]["text"] != "Only words"} == {1}
     assert len(made) + (words.status == "scheduled") == 4
     assert {row.outcome for row in database.rows("SELECT outcome FROM publish_attempts")} == {"accepted"}
     logs = "".join(file.read_text() for file in tmp_path.glob("*.log"))
@@ -136,9 +152,9 @@ def test_pictures_go_from_a_script_to_two_platforms(ready, start, sandbox, datab
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize(("fault", "evidence"), [("slow", "reconciled"), ("slow_answer", "reconciled")])
+@pytest.mark.parametrize("fault", ["slow", "slow_answer"])
 def test_a_worker_that_is_killed_in_a_slow_call_leaves_exactly_one_post(
-    ready, start, sandbox, database, tmp_path, fault, evidence
+    ready, start, sandbox, database, tmp_path, fault
 ):
     sandbox.set_faults([{"kind": fault, "step": "x.create", "delay_ms": 4000, "count": 1}])
     start("others")
@@ -152,18 +168,21 @@ def test_a_worker_that_is_killed_in_a_slow_call_leaves_exactly_one_post(
     start("publish")
     # The test shortens the lease, not the order of things: rescue, quarantine, two looks at the feed.
     database.run("UPDATE publish_attempts SET started_at = started_at - interval '20 seconds'")
-    database.run("UPDATE scheduled_posts SET lease_expires_at = clock_timestamp() + interval '1 second'"
-                 " WHERE status = 'publishing'")
+    database.run(
+        "UPDATE scheduled_posts SET lease_expires_at = clock_timestamp() + interval '1 second'"
+        " WHERE status = 'publishing'"
+    )
 
     def settled() -> bool:
         # What waits for a pause is woken, so that the test need not wait as long.
-        database.run("UPDATE scheduled_posts SET available_at = clock_timestamp()"
-                     " WHERE status = 'unknown' AND available_at > clock_timestamp() + interval '2 seconds'")
+        database.run(
+            "UPDATE scheduled_posts SET available_at = clock_timestamp()"
+            " WHERE status = 'unknown' AND available_at > clock_timestamp() + interval '2 seconds'"
+        )
         return database.post(number).finalized_at is not None
 
     until(settled, tmp_path)
     row = database.post(number)
     assert row.status == "published"
-    assert row.evidence in {evidence, "api"}
     assert len(sandbox.accepted()) == 1
     assert sandbox.accepted()[0]["remote_id"] == row.remote_id

@@ -54,7 +54,10 @@ def test_a_post_is_published_once_with_its_attempt_and_its_history(scheduled, pi
     assert (attempt.outcome, attempt.remote_id, attempt.call) == ("accepted", "fake-1", "POST /posts")
     assert attempt.sent_at is not None
     assert [(one.from_status, one.to_status) for one in database.rows("SELECT * FROM transitions ORDER BY id")] == [
-        ("scheduled", "queued"), ("queued", "publishing"), ("publishing", "published")]
+        ("scheduled", "queued"),
+        ("queued", "publishing"),
+        ("publishing", "published"),
+    ]
     assert len(fake.accepted) == 1
 
 
@@ -73,7 +76,9 @@ def test_eight_workers_with_the_same_hint_make_one_call(scheduled, pipeline, set
     number = scheduled()
     generation = claimed(pipeline, database, number)
     told: list[object] = []
-    threads = [threading.Thread(target=lambda: told.append(publish.deliver(settings, number, generation))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: told.append(publish.deliver(settings, number, generation))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,7 +99,9 @@ def test_eight_workers_with_the_same_hint_make_one_call(scheduled, pipeline, set
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else None,
 )
-def test_each_outcome_leads_to_its_state(scheduled, pipeline, settings, fake, database, outcome, status, attempt, code, spent):
+def test_each_outcome_leads_to_its_state(
+    scheduled, pipeline, settings, fake, database, outcome, status, attempt, code, spent
+):
     number = scheduled()
     fake.will("publish", sent(outcome))
     assert publish.deliver(settings, number, claimed(pipeline, database, number)) == status
@@ -165,7 +172,9 @@ def test_a_request_that_left_is_unknown_whatever_the_error_says(scheduled, pipel
     assert publish.deliver(settings, number, claimed(pipeline, database, number)) == "unknown"
 
 
-@pytest.mark.parametrize(("step", "status"), [(sent(ZeroDivisionError("bug")), "unknown"), (KeyError("bug"), "retrying")])
+@pytest.mark.parametrize(
+    ("step", "status"), [(sent(ZeroDivisionError("bug")), "unknown"), (KeyError("bug"), "retrying")]
+)
 def test_a_module_that_raises_is_judged_by_what_was_sent(scheduled, pipeline, settings, fake, database, step, status):
     number = scheduled()
     fake.will("publish", step)
@@ -265,7 +274,11 @@ def test_a_yes_after_the_lease_publishes_what_was_unknown(scheduled, pipeline, s
     row = database.post(number)
     assert (row.status, row.remote_id, row.evidence) == ("published", "fake-1", "api")
     assert [one.to_status for one in database.rows("SELECT * FROM transitions ORDER BY id")] == [
-        "queued", "publishing", "unknown", "published"]
+        "queued",
+        "publishing",
+        "unknown",
+        "published",
+    ]
 
 
 def test_a_no_after_the_lease_settles_the_doubt(scheduled, pipeline, settings, fake, database):
@@ -403,9 +416,16 @@ def test_an_answer_that_a_dead_worker_left_behind_is_stored_by_its_successor(
 
 @pytest.mark.parametrize(
     "outcome",
-    [Published("a", "https://x"), Published(None), Processing(3.0), Rejected("c", "m", 400, operator_alert=True),
-     AuthExpired("c", "m", 401, permanent=True), RateLimited(in_an_hour(), "m", 429, "app"),
-     NotSent("c", "m", 503, 9.0), Unknown("c", "m")],
+    [
+        Published("a", "https://x"),
+        Published(None),
+        Processing(3.0),
+        Rejected("c", "m", 400, operator_alert=True),
+        AuthExpired("c", "m", 401, permanent=True),
+        RateLimited(in_an_hour(), "m", 429, "app"),
+        NotSent("c", "m", 503, 9.0),
+        Unknown("c", "m"),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_every_outcome_survives_the_spool(outcome):
@@ -514,7 +534,9 @@ def test_the_stop_button_stops_everything_also_what_is_queued(scheduled, pipelin
 
 
 @pytest.mark.parametrize("target", ["fake:acme", None])
-def test_a_pause_also_stops_the_last_step_of_a_call_that_has_several(scheduled, pipeline, settings, fake, database, target):
+def test_a_pause_also_stops_the_last_step_of_a_call_that_has_several(
+    scheduled, pipeline, settings, fake, database, target
+):
     from platforms.base import Ready
 
     fake.will("publish", sent(Processing(1.0)))
@@ -557,14 +579,18 @@ def test_a_deleted_account_sends_nothing(scheduled, pipeline, settings, fake, da
 def test_a_window_that_ends_between_claim_and_intent_is_missed(scheduled, pipeline, settings, fake, database):
     number = scheduled()
     pipeline.claim()
-    database.run("UPDATE scheduled_posts SET due_at = due_at - interval '2 hours', "
-                 "window_ends_at = clock_timestamp() - interval '1 second'")
+    database.run(
+        "UPDATE scheduled_posts SET due_at = due_at - interval '2 hours', "
+        "window_ends_at = clock_timestamp() - interval '1 second'"
+    )
     pipeline.run_hints()
     assert (database.post(number).status, fake.count("publish")) == ("missed", 0)
     assert [one.code for one in database.letters(number)] == ["missed"]
 
 
-def test_an_account_to_be_reconnected_holds_its_posts_until_it_is(scheduled, pipeline, settings, fake, database, account):
+def test_an_account_to_be_reconnected_holds_its_posts_until_it_is(
+    scheduled, pipeline, settings, fake, database, account
+):
     number = scheduled()
     pipeline.claim()
     database.run("UPDATE accounts SET state = 'needs_reconnect'")
@@ -584,7 +610,12 @@ def test_a_declared_quota_snoozes_without_spending_a_try(scheduled, pipeline, fa
     other = scheduled("elsewhere", to="fake:other")
     pipeline.until_quiet()
     assert [database.post(n).status for n in (*numbers, other)] == [
-        "published", "published", "scheduled", "scheduled", "published"]
+        "published",
+        "published",
+        "scheduled",
+        "scheduled",
+        "published",
+    ]
     waiting = database.post(numbers[2])
     assert (waiting.error_code, waiting.attempts) == ("two-an-hour", 0)
     database.run("UPDATE scheduled_posts SET window_ends_at = window_ends_at + interval '1 day'")

@@ -128,7 +128,9 @@ def test_only_what_the_platform_answered_needs_no_quarantine(
     fake.will("publish", sent(outcome))
     scheduled()
     pipeline.until_quiet()
-    left = database.one("SELECT CAST(extract(epoch FROM available_at - clock_timestamp()) AS float) FROM scheduled_posts")
+    left = database.one(
+        "SELECT CAST(extract(epoch FROM available_at - clock_timestamp()) AS float) FROM scheduled_posts"
+    )
     wanted = 10 + (settings.quarantine_seconds if quarantined else 0)
     assert wanted - 2 < left <= wanted
 
@@ -165,8 +167,13 @@ def test_where_repeating_makes_the_same_object_nobody_waits(scheduled, pipeline,
 
 @pytest.mark.parametrize(
     "answer",
-    [Inconclusive("a page too few"), TransportError("timeout", sent=True), AuthExpired("auth", "401"),
-     AuthExpired("revoked", "gone", permanent=True), ZeroDivisionError("a bug")],
+    [
+        Inconclusive("a page too few"),
+        TransportError("timeout", sent=True),
+        AuthExpired("auth", "401"),
+        AuthExpired("revoked", "gone", permanent=True),
+        ZeroDivisionError("a bug"),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_look_ups_that_cannot_decide_end_in_front_of_a_person(scheduled, pipeline, environment, fake, database, answer):
@@ -193,8 +200,11 @@ def test_a_look_up_that_is_limited_waits_and_is_not_counted(scheduled, pipeline,
     assert fake.count("reconcile") == 6
 
 
-@pytest.mark.parametrize("answer", [TransportError("timeout", sent=True), ZeroDivisionError("a bug"),
-                                    AuthExpired("revoked", "gone", permanent=True)], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    "answer",
+    [TransportError("timeout", sent=True), ZeroDivisionError("a bug"), AuthExpired("revoked", "gone", permanent=True)],
+    ids=lambda one: type(one).__name__,
+)
 def test_polls_that_never_answer_end_in_front_of_a_person(scheduled, pipeline, environment, fake, database, answer):
     pipeline.settings = environment.change(lookup_budget=3)
     fake.will("publish", sent(Processing(1.0)))
@@ -231,9 +241,13 @@ def test_a_yes_without_an_id_counts_as_a_yes(scheduled, pipeline, settings, fake
 # --- Keys that grow old -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("lifetime", "age", "status"), [
-    (None, 3100, "held"), (None, 2000, "published"), (600.0, 700, "held"), (600.0, 200, "published")])
-def test_a_keyed_call_is_repeated_only_while_its_key_is_young(scheduled, pipeline, fake, database, lifetime, age, status):
+@pytest.mark.parametrize(
+    ("lifetime", "age", "status"),
+    [(None, 3100, "held"), (None, 2000, "published"), (600.0, 700, "held"), (600.0, 200, "published")],
+)
+def test_a_keyed_call_is_repeated_only_while_its_key_is_young(
+    scheduled, pipeline, fake, database, lifetime, age, status
+):
     fake.kind = ReconcileKind.KEYED
     fake.key_lifetime_s = lifetime
     number = scheduled(options={"post": {"window_minutes": 600}})
@@ -392,7 +406,11 @@ def test_mark_published_ends_it_with_a_persons_evidence(held, settings, database
         dead_letters.mark_published(conn, held, by="me", url="https://fake.example/seen")
     row = database.post(held)
     assert (row.status, row.evidence, row.remote_url, row.remote_id) == (
-        "published", "person", "https://fake.example/seen", None)
+        "published",
+        "person",
+        "https://fake.example/seen",
+        None,
+    )
     with transaction(settings.database()) as conn, pytest.raises(NotAllowed):
         dead_letters.replay(conn, held, by="me", resend=True)
 

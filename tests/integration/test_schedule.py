@@ -88,8 +88,9 @@ def test_what_is_refused_leaves_nothing_stored(acme, database, wrong_files, chan
     given, error, words = change
     arguments = {"text": "Hello", "to": "fake:acme", "at": SOON, **given}
     if "media" in arguments:
-        arguments["media"] = [one.replace("{tmp}", str(wrong_files)) if isinstance(one, str) else one
-                              for one in arguments["media"]]
+        arguments["media"] = [
+            one.replace("{tmp}", str(wrong_files)) if isinstance(one, str) else one for one in arguments["media"]
+        ]
     before = database.counts()
     with pytest.raises(error, match="(?s).*" + words.replace("(", r"\(")):
         schedule(arguments.pop("text"), **arguments)
@@ -111,7 +112,10 @@ def test_one_bad_target_refuses_the_whole_post_and_all_violations_are_told(acme,
     with pytest.raises(InvalidPost) as refused:
         schedule("a" * 600, to=["fake:acme", "x:acme"], at=SOON, options={"fake": {"shape": 1}, "pinterest": {}})
     assert {(one.code, one.platform) for one in refused.value.violations} >= {
-        ("unknown_option", "fake"), ("text_too_long", "x"), ("unknown_option", None)}
+        ("unknown_option", "fake"),
+        ("text_too_long", "x"),
+        ("unknown_option", None),
+    }
     assert database.counts() == before
 
 
@@ -184,8 +188,13 @@ def test_an_accepted_post_says_all_there_is_to_say(fake, account, register, data
     register(FakePlatform("other", prepares=True, lead_s=600.0))
     account("fake:acme")
     account("other:b")
-    post = schedule("Hello", to=["other:b", "fake:acme"], at="2031-05-04T18:00", tz="Europe/Berlin",
-                    options={"post": {"window_minutes": 30}, "fake": {"colour": "blue"}})
+    post = schedule(
+        "Hello",
+        to=["other:b", "fake:acme"],
+        at="2031-05-04T18:00",
+        tz="Europe/Berlin",
+        options={"post": {"window_minutes": 30}, "fake": {"colour": "blue"}},
+    )
     assert post.status == "scheduled"
     assert [one.account for one in post.scheduled] == ["other:b", "fake:acme"]
     due = datetime(2031, 5, 4, 16, tzinfo=UTC)
@@ -228,8 +237,13 @@ def test_the_authors_file_may_go_away_afterwards(acme, pipeline, fake, pictures,
 
 def test_the_same_key_and_arguments_are_the_same_post(acme, account, database, pictures):
     account("fake:b")
-    arguments = {"to": ["fake:acme", "fake:b"], "at": "2031-05-04T18:00:00+02:00", "idempotency_key": "k",
-                 "media": [Media(pictures["jpeg"], alt="a")], "options": {"fake": {"colour": "blue"}}}
+    arguments = {
+        "to": ["fake:acme", "fake:b"],
+        "at": "2031-05-04T18:00:00+02:00",
+        "idempotency_key": "k",
+        "media": [Media(pictures["jpeg"], alt="a")],
+        "options": {"fake": {"colour": "blue"}},
+    }
     first = schedule("Hello", **arguments)
     counts = database.counts()
     # Said in other words, the same: another order of accounts, another offset of the same instant.
@@ -238,9 +252,18 @@ def test_the_same_key_and_arguments_are_the_same_post(acme, account, database, p
     assert database.counts() == counts
 
 
-@pytest.mark.parametrize("change", [
-    {"text": "Hello!"}, {"to": ["fake:acme", "fake:b"]}, {"at": "2031-05-04T18:00:01+02:00"}, {"at": "now"},
-    {"options": {"fake": {"colour": "blue"}}}, {"media": ["jpeg"]}], ids=lambda change: next(iter(change)))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": "Hello!"},
+        {"to": ["fake:acme", "fake:b"]},
+        {"at": "2031-05-04T18:00:01+02:00"},
+        {"at": "now"},
+        {"options": {"fake": {"colour": "blue"}}},
+        {"media": ["jpeg"]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
 def test_a_key_with_other_arguments_is_refused_and_changes_nothing(acme, account, database, pictures, change):
     account("fake:b")
     post = schedule("Hello", to="fake:acme", at=SOON, idempotency_key="k")
@@ -321,8 +344,11 @@ def test_a_rollback_of_the_caller_takes_the_post_with_it(acme, database, notes):
     assert schedule("Other", to="fake:acme", at=SOON, idempotency_key="k").status == "scheduled"
 
 
-@pytest.mark.parametrize("given", [{"text": ""}, {"to": "fake:nobody"}, {"at": "2020-01-01T00:00Z"},
-                                   {"idempotency_key": "used"}], ids=lambda given: next(iter(given)))
+@pytest.mark.parametrize(
+    "given",
+    [{"text": ""}, {"to": "fake:nobody"}, {"at": "2020-01-01T00:00Z"}, {"idempotency_key": "used"}],
+    ids=lambda given: next(iter(given)),
+)
 def test_a_refusal_does_not_poison_the_callers_transaction(acme, database, notes, given):
     schedule("First", to="fake:acme", at=SOON, idempotency_key="used")
     arguments = {"text": "Hello", "to": "fake:acme", "at": SOON, **given}

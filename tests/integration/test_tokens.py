@@ -91,9 +91,14 @@ def test_a_refresh_that_is_refused_for_an_old_token_marks_nothing(settings, fake
     assert database.one("SELECT state FROM accounts") == "active"
 
 
-@pytest.mark.parametrize("answer", [AuthExpired("invalid_grant", "gone", permanent=True), Rejected("x", "no"), None],
-                         ids=["invalid_grant", "rejected", "does not renew"])
-def test_an_account_that_cannot_be_renewed_waits_for_a_person_with_its_posts(scheduled, pipeline, fake, database, account, answer):
+@pytest.mark.parametrize(
+    "answer",
+    [AuthExpired("invalid_grant", "gone", permanent=True), Rejected("x", "no"), None],
+    ids=["invalid_grant", "rejected", "does not renew"],
+)
+def test_an_account_that_cannot_be_renewed_waits_for_a_person_with_its_posts(
+    scheduled, pipeline, fake, database, account, answer
+):
     fake.will("publish", sent(AuthExpired("auth", "401", 401)))
     fake.will("refresh", answer)
     number = scheduled()
@@ -113,9 +118,15 @@ def test_what_does_not_renew_but_still_works_is_left_alone(settings, fake, acme,
     assert fake.count("refresh") == 1
 
 
-@pytest.mark.parametrize("answer", [lost(was_sent=True), NotSent("server", "503"),
-                                    RateLimited(datetime.now(UTC) + timedelta(seconds=30), "slow")],
-                         ids=["no answer", "503", "429"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lost(was_sent=True),
+        NotSent("server", "503"),
+        lambda *_: RateLimited(datetime.now(UTC) + timedelta(seconds=50), "slow"),
+    ],
+    ids=["no answer", "503", "429"],
+)
 def test_a_refresh_that_failed_for_a_while_is_tried_again_later(settings, fake, acme, database, answer):
     fake.will("refresh", answer)
     assert not followup.refresh(settings, acme, 1)

@@ -28,7 +28,11 @@ def put(database, number, status):
                evidence = CASE WHEN :s = 'published' THEN 'api' END
          WHERE id = :id
         """,
-        s=status.value, final=status in TERMINAL, leased=status in LEASED, id=number)
+        s=status.value,
+        final=status in TERMINAL,
+        leased=status in LEASED,
+        id=number,
+    )
 
 
 def needed(target):
@@ -54,7 +58,8 @@ def test_every_edge_of_the_graph_can_be_walked(scheduled, settings, database, so
     assert (row.finalized_at is not None) == (target in TERMINAL)
     assert (row.lease_expires_at is not None) == (target in LEASED)
     assert [(one.from_status, one.to_status, one.generation) for one in database.rows("SELECT * FROM transitions")] == [
-        (source.value, target.value, 2)]
+        (source.value, target.value, 2)
+    ]
     assert len(database.letters(number)) == (1 if target in DEAD else 0)
 
 
@@ -95,7 +100,11 @@ def test_of_sixteen_movers_exactly_one_wins(scheduled, settings, database):
             conn.execute(text("SELECT 1"))
             together.wait()
             target = [Status.CANCELED, Status.QUEUED, Status.FAILED, Status.MISSED][place % 4]
-            won.append(move(conn, number, generation=1, source=Status.SCHEDULED, target=target, by=str(place), **needed(target)))
+            won.append(
+                move(
+                    conn, number, generation=1, source=Status.SCHEDULED, target=target, by=str(place), **needed(target)
+                )
+            )
 
     from db import session
 
@@ -116,8 +125,16 @@ def test_of_sixteen_movers_exactly_one_wins(scheduled, settings, database):
 def test_a_dead_letter_is_written_with_the_move_and_closed_by_the_next(scheduled, settings, database):
     number = scheduled()
     with transaction(settings.database()) as conn:
-        move(conn, number, generation=1, source=Status.SCHEDULED, target=Status.FAILED, by="t", error_code="c",
-             error_message="m")
+        move(
+            conn,
+            number,
+            generation=1,
+            source=Status.SCHEDULED,
+            target=Status.FAILED,
+            by="t",
+            error_code="c",
+            error_message="m",
+        )
         move(conn, number, generation=2, source=Status.FAILED, target=Status.SCHEDULED, by="me", resolution="replayed")
         move(conn, number, generation=3, source=Status.SCHEDULED, target=Status.MISSED, by="t")
     [first, second] = database.letters(number)
@@ -127,7 +144,7 @@ def test_a_dead_letter_is_written_with_the_move_and_closed_by_the_next(scheduled
 
 def test_a_move_that_is_rolled_back_leaves_no_trace(scheduled, settings, database):
     number = scheduled()
-    with pytest.raises(ZeroDivisionError), transaction(settings.database()) as conn:
+    with pytest.raises(ZeroDivisionError), transaction(settings.database()) as conn:  # noqa: PT012 - both belong to it
         move(conn, number, generation=1, source=Status.SCHEDULED, target=Status.FAILED, by="t")
         raise ZeroDivisionError
     assert database.post(number).status == "scheduled"
@@ -163,9 +180,13 @@ BROKEN = {
     "held without a reason": "UPDATE scheduled_posts SET status = 'held'",
     "a reason without held": "UPDATE scheduled_posts SET held_for = 'approval'",
     "held for something unheard of": "UPDATE scheduled_posts SET status = 'held', held_for = 'fun'",
-    "published without a time": "UPDATE scheduled_posts SET status = 'published', finalized_at = clock_timestamp(), evidence = 'api'",
-    "published without evidence":
-        "UPDATE scheduled_posts SET status = 'published', finalized_at = clock_timestamp(), published_at = clock_timestamp()",
+    "published without a time": (
+        "UPDATE scheduled_posts SET status = 'published', finalized_at = clock_timestamp(), evidence = 'api'"
+    ),
+    "published without evidence": (
+        "UPDATE scheduled_posts SET status = 'published', finalized_at = clock_timestamp(), published_at = "
+        "clock_timestamp()"
+    ),
     "evidence of an unknown kind": "UPDATE scheduled_posts SET evidence = 'hearsay'",
     "a remote id before it is published": "UPDATE scheduled_posts SET remote_id = 'r'",
     "a window that ends before it begins": "UPDATE scheduled_posts SET window_ends_at = due_at - interval '1 second'",
@@ -173,38 +194,48 @@ BROKEN = {
     "an account that is not there": "UPDATE scheduled_posts SET account_id = 999",
     "an account of an unknown state": "UPDATE accounts SET state = 'odd'",
     "the same account twice": "INSERT INTO accounts (platform, name, credentials) VALUES ('fake', 'acme', '')",
-    "the same account twice in a post":
-        "INSERT INTO scheduled_posts (post_id, version_id, account_id, platform, due_at, available_at, window_ends_at,"
-        " media_ready, needs_prepare) SELECT post_id, version_id, account_id, platform, due_at, available_at,"
-        " window_ends_at, true, false FROM scheduled_posts",
-    "the same version twice":
-        "INSERT INTO post_versions (post_id, number, text, media, options, sha256) SELECT post_id, number, '', '[]', '{}', ''"
-        " FROM post_versions",
-    "an attempt with an unknown outcome word": "UPDATE publish_attempts SET outcome = 'fine', finished_at = clock_timestamp()",
+    "the same account twice in a post": (
+        "INSERT INTO scheduled_posts (post_id, version_id, account_id, platform, due_at, available_at, "
+        "window_ends_at, media_ready, needs_prepare) SELECT post_id, version_id, account_id, platform, "
+        "due_at, available_at, window_ends_at, true, false FROM scheduled_posts"
+    ),
+    "the same version twice": (
+        "INSERT INTO post_versions (post_id, number, text, media, options, sha256) SELECT post_id, number, "
+        "'', '[]', '{}', '' FROM post_versions"
+    ),
+    "an attempt with an unknown outcome word": (
+        "UPDATE publish_attempts SET outcome = 'fine', finished_at = clock_timestamp()"
+    ),
     "an outcome without an end": "UPDATE publish_attempts SET outcome = 'accepted'",
     "an end without an outcome": "UPDATE publish_attempts SET finished_at = clock_timestamp()",
     "settled in an unknown way": "UPDATE publish_attempts SET settled = 'maybe'",
-    "two open dead letters":
-        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message)"
-        " SELECT id, 1, 'failed', 'c', 'm' FROM scheduled_posts, generate_series(1, 2)",
-    "a dead letter for a living state":
-        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message)"
-        " SELECT id, 1, 'published', 'c', 'm' FROM scheduled_posts",
-    "resolved without saying how":
-        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message, resolved_at)"
-        " SELECT id, 1, 'failed', 'c', 'm', clock_timestamp() FROM scheduled_posts",
+    "two open dead letters": (
+        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message) SELECT id, 1, "
+        "'failed', 'c', 'm' FROM scheduled_posts, generate_series(1, 2)"
+    ),
+    "a dead letter for a living state": (
+        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message) SELECT id, 1, "
+        "'published', 'c', 'm' FROM scheduled_posts"
+    ),
+    "resolved without saying how": (
+        "INSERT INTO dead_letters (scheduled_post_id, generation, status, code, message, resolved_at) SELECT "
+        "id, 1, 'failed', 'c', 'm', clock_timestamp() FROM scheduled_posts"
+    ),
     "an asset of an unknown state": "INSERT INTO media_assets (state) VALUES ('odd')",
     "stored without an object": "INSERT INTO media_assets (state) VALUES ('stored')",
     "the same local file twice": "INSERT INTO media_assets (sha256) VALUES ('a'), ('a')",
-    "a rendition of an unknown state":
-        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id)"
-        " INSERT INTO renditions (asset_id, recipe_hash, recipe, state) SELECT id, 'h', '{}', 'odd' FROM a",
-    "ready without an object":
-        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id)"
-        " INSERT INTO renditions (asset_id, recipe_hash, recipe, state) SELECT id, 'h', '{}', 'ready' FROM a",
-    "the same rendition twice":
-        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id)"
-        " INSERT INTO renditions (asset_id, recipe_hash, recipe) SELECT id, 'h', '{}' FROM a, generate_series(1, 2)",
+    "a rendition of an unknown state": (
+        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id) INSERT INTO renditions "
+        "(asset_id, recipe_hash, recipe, state) SELECT id, 'h', '{}', 'odd' FROM a"
+    ),
+    "ready without an object": (
+        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id) INSERT INTO renditions "
+        "(asset_id, recipe_hash, recipe, state) SELECT id, 'h', '{}', 'ready' FROM a"
+    ),
+    "the same rendition twice": (
+        "WITH a AS (INSERT INTO media_assets (sha256) VALUES ('b') RETURNING id) INSERT INTO renditions "
+        "(asset_id, recipe_hash, recipe) SELECT id, 'h', '{}' FROM a, generate_series(1, 2)"
+    ),
     "the same key twice": "INSERT INTO idempotency_keys (key, fingerprint) VALUES ('k', 'f'), ('k', 'g')",
 }
 
@@ -212,9 +243,12 @@ BROKEN = {
 @pytest.mark.parametrize("query", BROKEN.values(), ids=BROKEN)
 def test_the_database_refuses(scheduled, database, query):
     number = scheduled()
-    database.run("INSERT INTO publish_attempts (id, scheduled_post_id, account_id, version_id, generation, call,"
-                 " platform_key, payload_sha256, worker) SELECT gen_random_uuid(), id, account_id, version_id, 1, 'c', 'k',"
-                 " 's', 'w' FROM scheduled_posts WHERE id = :id", id=number)
+    database.run(
+        "INSERT INTO publish_attempts (id, scheduled_post_id, account_id, version_id, generation, call,"
+        " platform_key, payload_sha256, worker) SELECT gen_random_uuid(), id, account_id, version_id, 1, 'c', 'k',"
+        " 's', 'w' FROM scheduled_posts WHERE id = :id",
+        id=number,
+    )
     with pytest.raises(IntegrityError):
         database.run(query)
 

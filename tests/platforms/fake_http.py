@@ -27,6 +27,7 @@ class Sent:
     json: Any
     form: Mapping[str, str]
     files: Mapping[str, tuple[str, bytes, str]]
+    content: bytes = b""
 
     @property
     def path(self) -> str:
@@ -69,7 +70,7 @@ class FakeHttp:
     ) -> Reply:
         request = Sent(
             method, url, effect, dict(headers or {}), dict(params or {}),
-            jsonlib.loads(jsonlib.dumps(json)), dict(form or {}), dict(files or {}),
+            jsonlib.loads(jsonlib.dumps(json)), dict(form or {}), dict(files or {}), content or b"",
         )  # fmt: skip
         self.sent.append(request)
         answer = self.answerer(request)

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("limited_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("scopes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("app", sa.Text(), server_default="", nullable=False),
         sa.Column("api_url", sa.Text(), nullable=True),
         sa.Column(
             "created_at",
@@ -443,6 +444,7 @@ def upgrade() -> None:
         sa.Column("platform_key", sa.Text(), nullable=False),
         sa.Column("payload_sha256", sa.Text(), nullable=False),
         sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), server_default="", nullable=False),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
@@ -484,6 +486,7 @@ def upgrade() -> None:
             "fillfactor": "85",
         },
     )
+    op.create_index("ix_publish_attempts_app", "publish_attempts", ["app", "started_at"], unique=False)
     op.create_index("ix_publish_attempts_account", "publish_attempts", ["account_id", "started_at"], unique=False)
     op.create_index(
         "ix_publish_attempts_scheduled_post",
@@ -517,6 +520,7 @@ def downgrade() -> None:
     op.drop_index("ix_scheduled_post_media_asset", table_name="scheduled_post_media")
     op.drop_table("scheduled_post_media")
     op.drop_index("ix_publish_attempts_scheduled_post", table_name="publish_attempts")
+    op.drop_index("ix_publish_attempts_app", table_name="publish_attempts")
     op.drop_index("ix_publish_attempts_account", table_name="publish_attempts")
     op.drop_table("publish_attempts")
     op.drop_index("uq_dead_letters_open", table_name="dead_letters", postgresql_where=sa.text("resolved_at IS NULL"))

@@ -61,12 +61,8 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'delivered', 'failed')", name=op.f("ck_webhook_deliveries_state")
-        ),
-        sa.CheckConstraint(
-            "(state = 'waiting') = (finished_at IS NULL)", name=op.f("ck_webhook_deliveries_finished")
-        ),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name=op.f("ck_webhook_deliveries_state")),
+        sa.CheckConstraint("(state = 'waiting') = (finished_at IS NULL)", name=op.f("ck_webhook_deliveries_finished")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
     )
     op.create_index(
@@ -115,9 +111,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.CheckConstraint("state IN ('waiting', 'sent', 'failed')", name=op.f("ck_alert_messages_state")),
-        sa.CheckConstraint(
-            "(state = 'waiting') = (finished_at IS NULL)", name=op.f("ck_alert_messages_finished")
-        ),
+        sa.CheckConstraint("(state = 'waiting') = (finished_at IS NULL)", name=op.f("ck_alert_messages_finished")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_messages")),
     )
     op.create_index(

@@ -116,9 +116,7 @@ RUN = "import sys; from db import failpoints; failpoints.hit('a'); sys.stdout.wr
 def child(tmp_path: Path, rule: dict[str, object]) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "SCHEDULERX_CHAOS": "1", "SCHEDULERX_FAILPOINTS": json.dumps([rule]),
            "SCHEDULERX_FAILPOINTS_STATE": str(tmp_path / "state")}  # fmt: skip
-    return subprocess.run(
-        [sys.executable, "-c", RUN], env=env, capture_output=True, text=True, check=False, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", RUN], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_kill_ends_the_process_once(tmp_path):

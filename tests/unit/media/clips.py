@@ -55,6 +55,8 @@ def video(  # noqa: C901 - one maker for all awkwardnesses reads better than ten
             out.metadata[key] = value
         stream: Any = out.add_stream(codec, rate=fps, options=dict(QUIET.get(codec, {})))
         stream.width, stream.height, stream.pix_fmt = *size, pixels
+        # One: the same bytes on every machine, and tests share theirs.
+        stream.codec_context.thread_count = 1
         if stamps:
             stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
         if shape:

@@ -205,9 +205,7 @@ def test_another_file_than_was_probed(tmp_path: Path) -> None:
     with pytest.raises(MediaRefused, match="metadata remained"):
         normalize(other, recipe, tmp_path / "out")
     with pytest.raises(MediaRefused) as caught:
-        normalize(
-            corpus.written(tmp_path, "c", b"no picture"), replace(recipe, method="strip"), tmp_path / "out"
-        )
+        normalize(corpus.written(tmp_path, "c", b"no picture"), replace(recipe, method="strip"), tmp_path / "out")
     assert caught.value.code == "not_media"
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -94,9 +94,7 @@ def test_json_and_hash() -> None:
     assert Recipe.from_json(plan(IMAGE, POST).as_json()) == plan(IMAGE, POST)
 
 
-@pytest.mark.parametrize(
-    "given", [{"fit": "squeeze"}, {"background": "white"}, {"quality": 0}, {"quality": 101}]
-)
+@pytest.mark.parametrize("given", [{"fit": "squeeze"}, {"background": "white"}, {"quality": 0}, {"quality": 101}])
 def test_options_are_checked(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
         Options(**given)  # type: ignore[arg-type]  # wrong on purpose

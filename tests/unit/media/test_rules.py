@@ -46,8 +46,17 @@ def test_every_rule_makes_sense_and_names_its_source() -> None:
     for (platform, placement), one in RULES.items():
         assert (one.platform, one.placement) == (platform, placement)
         assert one.source
-        assert one.min_ratio < 1 < one.max_ratio
-        assert one.bounds.allows(max(one.min_width, 500), max(one.min_height, 500))
+        assert one.min_ratio <= one.max_ratio
+        assert one.image_mimes or one.video
+        if one.image_mimes:
+            side = round(500 * min(one.max_ratio, 1))
+            assert one.bounds.allows(side, 500)
+        if one.video:
+            assert one.video.source
+            assert one.video.min_duration_s < one.video.max_duration_s
+            assert one.video.min_fps < one.video.max_fps
+            assert one.video.containers[0] == "video/mp4"
+            assert one.video.codecs[0] == "h264"
     assert rule("x", "post") is POST
     with pytest.raises(KeyError):
         rule("x", "banner")
@@ -67,7 +76,7 @@ def test_every_rule_makes_sense_and_names_its_source() -> None:
     ],
 )
 def test_what_can_be_mended_is_no_violation(change: dict[str, object]) -> None:
-    for one in RULES.values():
+    for one in (PIN, POST, RULES["tiktok", "photo"], RULES["bluesky", "post"], RULES["mastodon", "post"]):
         assert violations(replace(IMAGE, **change), one, name="a") == []  # type: ignore[arg-type]  # field names
 
 
@@ -87,9 +96,7 @@ def test_a_ratio_is_forgiven_where_it_may_be_changed() -> None:
     narrow = replace(IMAGE, width=110, height=20_000)
     assert [one.code for one in violations(narrow, replace(PIN, max_height=500), name="a", fit="pad")] == []
     tight = replace(PIN, min_height=300)
-    assert [one.code for one in violations(replace(IMAGE, width=4_000, height=301), tight, name="a")] == [
-        "ratio"
-    ]
+    assert [one.code for one in violations(replace(IMAGE, width=4_000, height=301), tight, name="a")] == ["ratio"]
     with pytest.raises(ValueError, match="fit must be"):
         violations(IMAGE, PIN, name="a", fit="squeeze")
 
@@ -101,7 +108,9 @@ def test_too_small() -> None:
 def test_animations() -> None:
     assert [one.code for one in violations(GIF, PIN, name="a")] == ["animated"]
     assert codes(GIF) == []
-    assert codes(replace(IMAGE, format="WEBP", mime="image/webp", animated=True, frames=3)) == ["animated"]
+    assert codes(replace(IMAGE, format="WEBP", mime="image/webp", animated=True, frames=3)) == ["gif_dimensions"]
+    assert codes(replace(GIF, format="WEBP", mime="image/webp", kind="image", size=90_000_000)) == []
+    assert [one.code for one in violations(GIF, PIN, name="a", still=True)] == []
     assert codes(replace(GIF, size=15_000_001)) == ["gif_too_large"]
     assert codes(replace(GIF, frames=351)) == ["gif_frames"]
     assert codes(replace(GIF, width=1_281)) == ["gif_dimensions"]

@@ -103,7 +103,11 @@ def file(folder: Path, data: bytes) -> tuple[Path, str]:
 
 
 def test_names(store: Store) -> None:
-    assert store.original_key("ab") == "originals/ab"
+    key = store.original_key("ab")
+    assert key == store.original_key("ab") != store.original_key("cd")
+    assert key.startswith("originals/")
+    other = Store(replace(store.config, secret_access_key="another"))
+    assert other.original_key("ab") != key
     assert store.rendition_key("ab", "image/jpeg") == "media/ab.jpg"
     assert store.rendition_key("ab", "x/unknown") == "media/ab"
 
@@ -145,9 +149,7 @@ def test_the_same_file_is_sent_once(store: Store, tmp_path: Path, sent: list[str
         assert stream.read() == b"ONLY ONCE"
 
 
-def test_a_store_that_forgot_our_metadata(
-    store: Store, rclone: Rclone, tmp_path: Path, sent: list[str]
-) -> None:
+def test_a_store_that_forgot_our_metadata(store: Store, rclone: Rclone, tmp_path: Path, sent: list[str]) -> None:
     path, sha256 = file(tmp_path, b"remember me")
     store.put_file("media/kept", path, "image/png", sha256)
     rclone.stop()

@@ -25,9 +25,17 @@ TOKENS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
 ]
 FORMS = [
-    "Authorization: Bearer {}", "bearer {}", "https://api.example/x?access_token={}&y=1", "refresh_token={}",
-    '{{"access_token": "{}", "x": 1}}', "{{'refresh_token': '{}'}}", '"{{\\"client_secret\\": \\"{}\\"}}"',
-    "https://s3.example/a.jpg?X-Amz-Signature={}", "postgresql://user:{}@host/db", "code={}", "oauth_token: {}",
+    "Authorization: Bearer {}",
+    "bearer {}",
+    "https://api.example/x?access_token={}&y=1",
+    "refresh_token={}",
+    '{{"access_token": "{}", "x": 1}}',
+    "{{'refresh_token': '{}'}}",
+    '"{{\\"client_secret\\": \\"{}\\"}}"',
+    "https://s3.example/a.jpg?X-Amz-Signature={}",
+    "postgresql://user:{}@host/db",
+    "code={}",
+    "oauth_token: {}",
     "password={}",
 ]
 
@@ -41,7 +49,7 @@ def written(request, monkeypatch):
     before, level = root.handlers[:], root.level
     structlog.reset_defaults()
     logs.configure(form=request.param, level="INFO")
-    yield lambda: stream.getvalue()
+    yield stream.getvalue
     root.handlers[:], root.level = before, level
     structlog.reset_defaults()
     logs.configure(form="console", level="ERROR")
@@ -58,16 +66,30 @@ def test_a_token_in_words_is_hidden(form, token):
     assert told.endswith(" after")
 
 
-@pytest.mark.parametrize("words", [
-    "code: 400", "http code=", "a bearer of news", "https://x.com/acme/status/17", "the tokens are fine", "basic rules",
-    '{"access_token": null}', "status code: 429 from api.example"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "code: 400",
+        "http code=",
+        "a bearer of news",
+        "https://x.com/acme/status/17",
+        "the tokens are fine",
+        "basic rules",
+        '{"access_token": null}',
+        "status code: 429 from api.example",
+    ],
+)
 def test_plain_words_stay(words):
     assert scrub(words) == words
 
 
-@pytest.mark.parametrize("url", [
-    "https://api.telegram.org/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/sendMessage",
-    "https://discord.com/api/webhooks/123456789/abcdefghijklmnopqrstuvwxyz-ABCDEFGH"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.telegram.org/bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/sendMessage",
+        "https://discord.com/api/webhooks/123456789/abcdefghijklmnopqrstuvwxyz-ABCDEFGH",
+    ],
+)
 def test_a_secret_in_a_path_is_hidden(url):
     assert "AAHdq" not in scrub(url)
     assert "abcdefghij" not in scrub(url)
@@ -90,10 +112,22 @@ class Clumsy:
 def test_nothing_is_too_deep_and_nothing_breaks(written):
     secret = TOKENS[1]
     logs.logger("t").info(
-        "deep", a={"b": [{"access_token": secret}, (f"Bearer {secret}",)]}, c={"headers": {"Authorization": secret}},
-        d=MappingProxyType({"client_secret": secret}), e=Pair("x", f"token=x access_token={secret}"), f=Clumsy(),
-        g={f"Bearer {secret}"}, h=RuntimeError(f"Bearer {secret}"), i=f"access_token={secret}".encode(), password=secret,
-        j=Path("/a/b"), k=datetime(2031, 1, 1, tzinfo=UTC), token_version=7, idempotency_key="mine", n=None, z=1.5,
+        "deep",
+        a={"b": [{"access_token": secret}, (f"Bearer {secret}",)]},
+        c={"headers": {"Authorization": secret}},
+        d=MappingProxyType({"client_secret": secret}),
+        e=Pair("x", f"token=x access_token={secret}"),
+        f=Clumsy(),
+        g={f"Bearer {secret}"},
+        h=RuntimeError(f"Bearer {secret}"),
+        i=f"access_token={secret}".encode(),
+        password=secret,
+        j=Path("/a/b"),
+        k=datetime(2031, 1, 1, tzinfo=UTC),
+        token_version=7,
+        idempotency_key="mine",
+        n=None,
+        z=1.5,
     )
     told = written()
     assert secret not in told
@@ -107,9 +141,11 @@ def test_a_traceback_is_hidden_with_its_causes(written):
 
     def fails() -> None:
         try:
-            raise ValueError({"access_token": secret, "note": "cause"})
+            raise ValueError({"access_token": secret, "note": "cause"})  # noqa: TRY301 - a cause is wanted
         except ValueError as error:
-            raise RuntimeError(f"GET https://api.example/2/x?access_token={secret} with Authorization: Bearer {secret}") from error
+            raise RuntimeError(
+                f"GET https://api.example/2/x?access_token={secret} with Authorization: Bearer {secret}"
+            ) from error
 
     try:
         fails()

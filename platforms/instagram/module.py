@@ -1,0 +1,308 @@
+"""The face of Instagram as a platform module."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from media.rules import rule
+from platforms import oauth
+from platforms.base import (
+    AuthExpired,
+    Call,
+    Capabilities,
+    Doubt,
+    Draft,
+    Effect,
+    Identity,
+    Json,
+    NotSent,
+    PollOutcome,
+    PrepareOutcome,
+    Processing,
+    Published,
+    PublishingCall,
+    PublishOutcome,
+    Quota,
+    RateLimited,
+    Ready,
+    Reconciled,
+    ReconcileKind,
+    Refreshed,
+    Rejected,
+    Transport,
+    Unknown,
+    Violation,
+)
+from platforms.instagram import api, containers, lookup, tokens
+from platforms.instagram.models import (
+    ALT_LIMIT,
+    CAPTION_LIMIT,
+    MAX_CHILDREN,
+    MAX_HASHTAGS,
+    MAX_MENTIONS,
+    Credentials,
+    Kind,
+    Options,
+    by_upload,
+    kind_of,
+    moves,
+    options_of,
+)
+from platforms.outcomes import mapping, option_violations, utc
+
+BUDGET_S = 60.0
+RESEND_PAUSE = timedelta(seconds=30)
+"""Between two sendings of one container, from the second resend on."""
+LINK_TRIES = 3
+"""How often the page of a post that is out is asked for."""
+_HASHTAG = re.compile(r"(?<![\w&])#\w+")
+_MENTION = re.compile(r"(?<![\w.])@[A-Za-z0-9._]+")
+_REEL_ONLY = ("share_to_feed", "cover_url", "thumb_offset_ms", "audio_name", "trial")
+_NOT_FOR_STORIES = ("location_id", "collaborators", "user_tags")
+
+
+class Instagram:
+    """Posts to professional Instagram accounts, by either of Meta's two logins.
+
+    ``media_publish`` is the request that publishes. It names a container, and a container publishes once: what is in
+    doubt is settled by the container's status, and sending it again with the same container is the same post. Another
+    container is made only where the first is known never to have been published.
+    """
+
+    name = "instagram"
+    api_hosts = frozenset({*api.HOSTS.values(), api.UPLOAD_HOST, api.TOKEN_HOST})
+    credentials_model: type[BaseModel] = Credentials
+    options_model: type[BaseModel] = Options
+    capabilities = Capabilities(
+        title="Instagram",
+        text_limit=CAPTION_LIMIT,
+        text_unit="characters of the caption",
+        media={kind.value: rule("instagram", kind.value) for kind in Kind},
+        transport=Transport.EITHER,
+        alt_text_limit=ALT_LIMIT,
+        threads=False,
+        quotas=(
+            Quota(
+                "instagram-posts-24h", 100, 24 * 3600, source="Content publishing guide, 2026-06; its endpoint decides"
+            ),
+        ),
+        source="Instagram Graph API v26.0: IG User Media reference 2026-09, publishing guide and error codes 2026-06",
+        prepare_lead_s=1800.0,
+        lifetime_of_prepared_s=(containers.LIFETIME - containers.MARGIN).total_seconds(),
+        refresh_ahead_s=tokens.AHEAD.total_seconds(),
+    )
+
+    def text_length(self, text: str) -> int:
+        """The number of code points."""
+        return len(text)
+
+    def placement(self, draft: Draft) -> str:
+        """``feed``, ``carousel``, ``reel`` or ``story``: by the option and the media."""
+        return kind_of(draft).value
+
+    # --- Rules ----------------------------------------------------------------------------------------------
+
+    def validate(self, draft: Draft) -> list[Violation]:
+        """Options, caption, number and mix of media, alt texts. Formats and sizes are ``media.rules``."""
+        wrong = list(option_violations(Options, draft.options, self.name))
+        if wrong:
+            # What else is wrong hangs on options that cannot be read.
+            return wrong
+        options, kind = options_of(draft), kind_of(draft)
+        return [
+            *self._text_violations(draft, kind),
+            *self._media_violations(draft, options, kind),
+            *self._option_violations(draft, options, kind),
+        ]
+
+    def _text_violations(self, draft: Draft, kind: Kind) -> Iterator[Violation]:
+        text = draft.text
+        if len(text) > CAPTION_LIMIT:
+            message = f"The caption has {len(text)} characters; Instagram allows {CAPTION_LIMIT}."
+            yield self._violation("text_too_long", message)
+        if len(_HASHTAG.findall(text)) > MAX_HASHTAGS:
+            yield self._violation("too_many_hashtags", f"Instagram allows {MAX_HASHTAGS} hashtags.")
+        if len(_MENTION.findall(text)) > MAX_MENTIONS:
+            yield self._violation("too_many_mentions", f"Instagram allows {MAX_MENTIONS} mentions.")
+        if kind is Kind.STORY and text.strip():
+            message = (
+                "Instagram shows no caption with a story; put the words into the picture and leave the text empty."
+            )
+            yield self._violation("text_without_effect", message)
+
+    def _media_violations(self, draft: Draft, options: Options, kind: Kind) -> Iterator[Violation]:
+        if not draft.media:
+            yield self._violation("media_required", "A post on Instagram needs a picture or a video.", "media")
+        if kind is Kind.STORY and len(draft.media) > 1:
+            yield self._violation("too_many_media", "A story is one picture or one video.", "media")
+        if options.placement == "reel" and (len(draft.media) > 1 or not all(map(moves, draft.media))):
+            yield self._violation("reel_needs_video", "A reel is one video.", "media")
+        if kind is Kind.CAROUSEL and len(draft.media) > MAX_CHILDREN:
+            yield self._violation("too_many_media", f"A carousel has up to {MAX_CHILDREN} items.", "media")
+        for item in draft.media:
+            if len(item.alt) > ALT_LIMIT:
+                message = f"The alt text has {len(item.alt)} characters; Instagram allows {ALT_LIMIT}."
+                yield self._violation("alt_too_long", message, "alt", item.name)
+
+    def _option_violations(self, draft: Draft, options: Options, kind: Kind) -> Iterator[Violation]:
+        useless = [] if kind is Kind.REEL else [*_REEL_ONLY]
+        if kind is Kind.STORY:
+            useless += _NOT_FOR_STORIES
+        for name in useless:
+            if getattr(options, name) != Options.model_fields[name].get_default(call_default_factory=True):
+                yield self._violation(
+                    "option_without_effect", f"Instagram takes no {name} for a {kind.value}.", f"options.{name}"
+                )
+        own = draft.account.handle.casefold()
+        if own and own in {name.casefold() for name in options.collaborators}:
+            yield self._violation(
+                "own_collaborator", "The account cannot be its own collaborator.", "options.collaborators"
+            )
+        for tag in options.user_tags:
+            if draft.media and tag.item >= len(draft.media):
+                yield self._violation("tag_without_item", f"There is no file {tag.item} to tag.", "options.user_tags")
+            elif draft.media and (tag.x is None) is not moves(draft.media[tag.item]):
+                message = "In a picture a tag has a place (x and y); in a video it has none."
+                yield self._violation("tag_place", message, "options.user_tags")
+        if options.media == "bytes" and draft.media and not by_upload(draft, draft.account):
+            message = (
+                "Only a single video is uploaded, and only with Facebook Login; Instagram fetches the rest by URL."
+            )
+            yield self._violation("upload_unsupported", message, "options.media")
+
+    def _violation(self, code: str, message: str, field: str = "text", file: str | None = None) -> Violation:
+        return Violation(code, message, field, file or None, self.name)
+
+    # --- Publishing -----------------------------------------------------------------------------------------
+
+    def needs_prepare(self, draft: Draft) -> bool:  # noqa: ARG002 - the same for every draft
+        """Always: there is no post without a container."""
+        return True
+
+    def wants_url(self, draft: Draft) -> bool:
+        """True but for a video that is uploaded."""
+        return not by_upload(draft, draft.account)
+
+    def publishing_call(self, draft: Draft) -> PublishingCall:  # noqa: ARG002 - the same for every draft
+        """``media_publish``: the container tells whether it was published, and publishes once."""
+        return PublishingCall("POST /{ig-user}/media_publish", ReconcileKind.TWO_STEP, budget_s=BUDGET_S)
+
+    def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:
+        """Reads the day's limit, makes the containers, waits for them; resumes from the checkpoint."""
+        return containers.advance(call, draft)
+
+    def publish(self, call: Call, draft: Draft) -> PublishOutcome:
+        """Publishes the container. ``Processing`` where its page is still to be asked for, or a new one is made."""
+        if call.checkpoint.get("media_id"):
+            return Processing(1.0)
+        tried = mapping(call.checkpoint.get("tried"))
+        if tried:
+            settled = self._known(call, tried)
+            if settled is not None:
+                return settled
+        container = containers.creation_id(call, draft)
+        if container is None:
+            outcome = containers.advance(call, draft)
+            container = containers.creation_id(call, draft)
+            if not isinstance(outcome, Ready) or container is None:
+                return (
+                    outcome if not isinstance(outcome, Ready) else NotSent("not_ready", "The container is not ready.")
+                )
+        return self._send(call, container)
+
+    def _known(self, call: Call, tried: dict[str, Json]) -> PublishOutcome | None:
+        """What has become of a container that was sent before; None: it, or another one, may be sent now."""
+        found = containers.status_of(call, str(tried["id"]))
+        if not isinstance(found, tuple):
+            # That it cannot be read says nothing about the post.
+            return Unknown(found.code, found.message) if isinstance(found, Rejected) else found
+        if found[0] in {"ERROR", "EXPIRED"}:
+            # Never published, and it never will be.
+            return None if containers.drop(call) else self._lost()
+        if found[0] != "FINISHED":
+            return Unknown("container_published", f"Instagram says that the container is {found[0]}.")
+        before = utc(tried.get("at"))
+        if int(tried.get("count") or 0) > 1 and before is not None and before + RESEND_PAUSE > call.now():
+            message = "Instagram did not publish the container twice."
+            return NotSent("resend_pause", message, None, RESEND_PAUSE.total_seconds())
+        return None
+
+    def _send(self, call: Call, container: str) -> PublishOutcome:
+        user = api.ig_user(call)
+        if call.checkpoint.get("limit_hit"):
+            stopped = containers.limit(call, str(user))
+            if stopped is not None:
+                return stopped
+            call.save(limit_hit=False)
+        tried = mapping(call.checkpoint.get("tried"))
+        again = tried.get("id") == container
+        count = int(tried.get("count") or 0) + 1 if again else 1
+        # Noted before it is sent: whoever comes next asks the container first.
+        call.save(tried={"id": container, "at": call.now().isoformat(), "count": count})
+        reply = api.request(
+            call, "POST", f"/{user}/media_publish", effect=Effect.PUBLISHES, form={"creation_id": container}
+        )
+        media_id = api.id_of(reply)
+        if media_id is not None:
+            call.save(media_id=media_id)
+            return Processing(1.0)
+        outcome = api.refusal_of_publish(call, reply)
+        subcode = api.Problem(reply).subcode
+        if subcode == api.DAILY_LIMIT:
+            call.save(limit_hit=True)
+        if subcode in {api.EXPIRED, api.NOT_FOUND} and not again and not containers.drop(call):
+            # Never sent before, so it cannot have been published: another container may be made, but not for ever.
+            return self._lost()
+        return outcome
+
+    def _lost(self) -> Rejected:
+        return Rejected("container_lost", f"Instagram lost the containers more than {containers.MAX_REBUILDS} times.")
+
+    def poll(self, call: Call, draft: Draft) -> PollOutcome:
+        """The page of a post that is out; or how far the containers are."""
+        media_id = call.checkpoint.get("media_id")
+        if not media_id:
+            return containers.advance(call, draft)
+        tries = int(call.checkpoint.get("link_tries") or 0) + 1
+        if tries > LINK_TRIES:
+            return Published(str(media_id))
+        call.save(link_tries=tries)
+        return Published(str(media_id), lookup.permalink(call, str(media_id)))
+
+    def reconcile(self, call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
+        """By the container's status; the id of what was published from the recent media."""
+        return lookup.look_up(call, draft, doubt)
+
+    # --- Accounts -------------------------------------------------------------------------------------------
+
+    def identify(self, call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rejected:
+        """Who the credentials belong to, and which login they are of (``facts["login"]``)."""
+        login = api.login_of(call.credentials)
+        known = call.credentials.get("ig_user_id")
+        path = f"/{known}" if login == "facebook" else "/me"
+        fields = "id,username,name" if login == "facebook" else "user_id,username,name,account_type"
+        reply = api.request(call, "GET", path, effect=Effect.READ, params={"fields": fields})
+        user = api.good(reply)
+        remote_id = user.get("id") if login == "facebook" else user.get("user_id")
+        if not remote_id:
+            return api.refusal(call, reply)
+        granted = tuple(str(call.credentials.get("scope") or "").replace(",", " ").split())
+        return Identity(
+            remote_id=str(remote_id),
+            handle=str(user.get("username") or ""),
+            facts={"login": login, **{name: user[name] for name in ("name", "account_type") if name in user}},
+            scopes=granted,
+            missing_scopes=tuple(scope for scope in api.SCOPES[login] if scope not in granted) if granted else (),
+        )
+
+    def refresh(self, call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | None:
+        """The same access for longer (Instagram Login); None for a Page's token, which has no end."""
+        return tokens.refresh(call)
+
+    def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When the token runs out."""
+        return oauth.expires_at(credentials)

@@ -1,0 +1,283 @@
+"""What is refused or survived: Postgres away or read-only, a full disk, a full broker, hints that make no sense,
+a post that kills its worker each time, clocks that lie. Real processes, one stack for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.crash.rig import Rig, wait_for
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+FAST_CLOCK = "import os, time\nif 'CRASH_CLOCK_S' in os.environ:\n    real = time.time\n    time.time = lambda: real() + float(os.environ['CRASH_CLOCK_S'])\n"  # noqa: E501 - a program in one string
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    """Everything runs; three claims are enough to call a post a poison."""
+    with Rig(publishers=3, settings={"SCHEDULERX_MAX_CLAIMS": "3"}) as made:
+        for kind in ("none", "lookup", "clientid"):
+            made.account(f"{kind}:a")
+        made.arm([])
+        made.start()
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_armed(rig: Rig) -> Iterator[None]:
+    """No test strikes another's posts."""
+    yield
+    rig.arm([])
+
+
+def post(kind: str, words: str, *, in_s: float = 0.0) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    from scheduler import schedule
+
+    at: Any = datetime.now(UTC) + timedelta(seconds=in_s) if in_s else "now"
+    return schedule(words, to=f"{kind}:a", at=at, options={"post": {"window_minutes": 600}}).scheduled[0].id
+
+
+def row(rig: Rig, number: int) -> Any:
+    return rig.rows("SELECT * FROM scheduled_posts WHERE id = :id", id=number)[0]
+
+
+def ended(rig: Rig, number: int, *statuses: str, seconds: float = 60.0) -> Any:
+    wait_for(f"{number} to be {statuses}", seconds, lambda: row(rig, number).status in statuses)
+    return row(rig, number)
+
+
+def public(rig: Rig, kind: str, words: str) -> int:
+    return rig.judged().get((f"{kind}:a", words), 0)
+
+
+def struck(rig: Rig, number: int) -> bool:
+    return any(one["subject"] == number for one in rig.strikes())
+
+
+def answered_slowly(rig: Rig, words: str) -> int:
+    """A post of a platform that cannot be asked, whose worker has its answer and waits two seconds."""
+    number = post("none", words, in_s=3.0)
+    rig.arm([{"id": words, "name": "publish.answered", "action": "pause", "seconds": 2, "subject": number}])
+    wait_for("the answer", 30, lambda: struck(rig, number))
+    return number
+
+
+def postgres_away(rig: Rig) -> None:
+    process = rig.service("postgres")._process
+    assert process is not None
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+
+
+def spooled(rig: Rig) -> list[Path]:
+    return list((rig.stack.home / "spool").glob("outcome-*.json"))
+
+
+def test_an_answer_that_comes_while_postgres_is_away_is_kept(rig: Rig) -> None:
+    number = answered_slowly(rig, "away")
+    postgres_away(rig)
+    wait_for("the answer in a file", 20, lambda: spooled(rig))
+    time.sleep(4)  # the lease is over
+    rig.start_service("postgres")
+    found = ended(rig, number, "published")
+    assert (found.evidence, public(rig, "none", "away")) == ("api", 1)
+    wait_for("the file to go", 20, lambda: not spooled(rig))
+
+
+def test_an_answer_survives_the_death_of_its_worker_while_postgres_is_away(rig: Rig) -> None:
+    number = answered_slowly(rig, "away and killed")
+    postgres_away(rig)
+    wait_for("the answer in a file", 20, lambda: spooled(rig))
+    for name, child in rig.children.items():
+        if name.startswith("publish"):
+            child.signal(signal.SIGKILL)
+    time.sleep(5)  # the lease is over, and the successors have started without a database
+    rig.start_service("postgres")
+    found = ended(rig, number, "published", seconds=90)
+    assert (found.evidence, public(rig, "none", "away and killed")) == ("api", 1)
+
+
+def test_a_full_disk_leaves_the_answer_in_memory(rig: Rig) -> None:
+    spool = rig.stack.home / "spool"
+    aside = spool.with_name("spool-aside")
+    number = answered_slowly(rig, "away and full")
+    spool.rename(aside)
+    spool.write_text("no folder can be made here")
+    try:
+        postgres_away(rig)
+        time.sleep(6)
+        rig.start_service("postgres")
+        assert ended(rig, number, "published").evidence == "api"
+    finally:
+        spool.unlink()
+        aside.rename(spool)
+    assert public(rig, "none", "away and full") == 1
+
+
+def test_a_read_only_database_loses_nothing(rig: Rig) -> None:
+    from sqlalchemy import text
+
+    number = answered_slowly(rig, "read-only")
+    autocommit = rig.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def turn(word: str) -> None:
+        with autocommit.connect() as conn:
+            conn.execute(text("SET default_transaction_read_only = off"))
+            conn.execute(text(f"ALTER SYSTEM SET default_transaction_read_only = {word}"))
+            conn.execute(text("SELECT pg_reload_conf()"))
+
+    turn("on")
+    try:
+        wait_for("the answer in a file", 20, lambda: spooled(rig))
+    finally:
+        turn("off")
+    assert ended(rig, number, "published").evidence == "api"
+    assert public(rig, "none", "read-only") == 1
+
+
+def test_a_broker_at_its_memory_limit_costs_time_only(rig: Rig) -> None:
+    with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
+        broker.config_set("maxmemory", "100kb")
+        number = post("lookup", "full broker")
+        time.sleep(4)
+        assert row(rig, number).status != "published"
+        broker.config_set("maxmemory", "0")
+    ended(rig, number, "published")
+    assert public(rig, "lookup", "full broker") == 1
+
+
+def test_an_emptied_broker_costs_a_lease(rig: Rig) -> None:
+    numbers = [post("lookup", f"flushed {n}") for n in range(20)]
+    with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
+        for _ in range(10):
+            broker.flushall()
+            time.sleep(0.1)
+    for n, number in enumerate(numbers):
+        ended(rig, number, "published")
+        assert public(rig, "lookup", f"flushed {n}") == 1
+
+
+def test_hints_that_are_repeated_stale_or_malformed_do_no_harm(rig: Rig) -> None:
+    from workers.app import app
+
+    deaths = {name: child.deaths for name, child in rig.children.items()}
+    numbers = [post("lookup", f"hinted {n}", in_s=2) for n in range(10)]
+    with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
+        for queue in ("publish", "dispatch", "followup"):
+            for raw in ('{"body": 5}', json.dumps({"body": "e30=", "headers": {}, "properties": {}})):
+                broker.lpush(queue, raw)
+    # From an older or a newer release, or from nobody's.
+    for task, args in (
+        ("publish.deliver", ()), ("publish.deliver", (1,)), ("publish.deliver", (1, 2, 3)),
+        ("publish.deliver", ("x", None)), ("publish.deliver", (-1, 10**30)), ("publish.prepare", ({},)),
+        ("publish.gone", (1, 2)), ("followup.reconcile", ("1", "2")),
+        ("followup.refresh", (1, 1, 1, 1)), ("dispatch.second", (1,)),
+    ):  # fmt: skip
+        app.send_task(task, args=args, queue=task.partition(".")[0])
+    for _ in range(20):
+        for number in numbers:
+            for generation in range(1, 5):
+                app.send_task("publish.deliver", args=(number, generation), queue="publish")
+    for n, number in enumerate(numbers):
+        ended(rig, number, "published")
+        assert public(rig, "lookup", f"hinted {n}") == 1
+    assert {name: child.deaths for name, child in rig.children.items()} == deaths
+
+
+def test_what_is_no_message_at_all_ends_a_worker_once_and_delays_nobody_for_long(rig: Rig) -> None:
+    """kombu ends its process over an entry that is not JSON. It is gone from the queue by then, so the worker
+    that is started again does not meet it."""
+    with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
+        for queue in ("publish", "dispatch", "followup"):
+            for raw in ("{", "[]", "\x00\xff"):
+                broker.lpush(queue, raw)
+    number = post("lookup", "beside the garbage")
+    ended(rig, number, "published")
+    assert public(rig, "lookup", "beside the garbage") == 1
+
+
+def test_a_post_that_kills_its_worker_each_time_ends_in_front_of_a_person(rig: Rig) -> None:
+    number = post("clientid", "poison", in_s=2)
+    rig.arm([{"id": "poison", "name": "http.publishes.connected", "action": "kill", "subject": number, "count": 50}])
+    others = [post("lookup", f"beside the poison {n}", in_s=2 + n) for n in range(10)]
+    assert ended(rig, number, "failed", seconds=120).error_code == "worker_crash"
+    [letter] = rig.rows("SELECT * FROM dead_letters WHERE scheduled_post_id = :id", id=number)
+    assert letter.resolved_at is None
+    for n, other in enumerate(others):
+        ended(rig, other, "published")
+        assert public(rig, "lookup", f"beside the poison {n}") == 1
+    assert public(rig, "clientid", "poison") == 0
+
+
+def test_a_platform_that_takes_the_post_after_we_gave_up_is_not_sent_it_again(rig: Rig) -> None:
+    """Found by the soak's design: the request of a call that timed out may still be carried out."""
+    rig.control("faults", [{"kind": "slow", "step": "*.publish", "count": 1, "delay_ms": 5500}])
+    number = post("lookup", "slow")
+    found = ended(rig, number, "published")
+    time.sleep(6)
+    assert (found.evidence, public(rig, "lookup", "slow")) == ("reconciled", 1)
+
+
+@pytest.mark.parametrize("shift_s", [3600, -3600])
+def test_only_the_clock_of_the_database_counts(rig: Rig, shift_s: int) -> None:
+    (rig.folder / "site" / "sitecustomize.py").write_text(FAST_CLOCK)
+    names = [name for name in rig.children if name != "emulator"]
+    for name in names:
+        rig.children[name].env = {**rig.env, "CRASH_CLOCK_S": str(shift_s)}
+    rig.stop(*names)
+    rig.start(*names)
+    words = f"clock {shift_s}"
+    number = post("lookup", words, in_s=3)
+    try:
+        found = ended(rig, number, "published")
+    finally:
+        for name in names:
+            rig.children[name].env = rig.env
+        rig.stop(*names)
+        rig.start(*names)
+    assert public(rig, "lookup", words) == 1
+    assert abs((found.first_sent_at - found.due_at).total_seconds()) < 30
+    assert abs((found.published_at - found.due_at).total_seconds()) < 30
+
+
+SCRIPT = """
+from scheduler import schedule
+print(schedule({words!r}, to="lookup:a", at="2040-01-01T00:00:00Z", idempotency_key={words!r}).id)
+"""
+
+
+@pytest.mark.parametrize("point", ["schedule.before_commit", "schedule.after_commit"])
+@pytest.mark.parametrize("action", ["kill", "lose_commit"])
+def test_a_script_that_dies_while_it_schedules_makes_one_post_when_it_tries_again(
+    rig: Rig, point: str, action: str
+) -> None:
+    if (point, action) == ("schedule.after_commit", "lose_commit"):
+        pytest.skip("after the commit there is none to lose")
+    words = f"{point} {action}"
+    rig.arm([{"id": words, "name": point, "action": action}])
+    script = [sys.executable, "-c", SCRIPT.format(words=words)]
+    first = subprocess.run(script, env=rig.env, capture_output=True, text=True, check=False, timeout=60)
+    assert first.returncode != 0
+    second = subprocess.run(script, env=rig.env, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 0, second.stderr
+    rows = rig.rows("SELECT post_id FROM post_versions WHERE text = :words", words=words)
+    assert [str(one.post_id) for one in rows] == [second.stdout.split()[-1]]
+    rig.run("UPDATE scheduled_posts SET status = 'canceled', finalized_at = clock_timestamp() WHERE post_id = :id",
+            id=rows[0].post_id)  # fmt: skip
+
+
+def test_it_is_this_machine_only() -> None:
+    """The rig's variables are gone from this process once a rig has ended."""
+    assert "SCHEDULERX_FAILPOINTS" not in os.environ

@@ -1,0 +1,42 @@
+"""Every step x every kind of platform x what may strike there: nothing lost, nothing doubled.
+
+The fast set (``-m "crash and not slow"``) has each kind of strike at each step for the kind that is hardest to
+get right (LOOKUP), every step of preparing and polling, and for the others what differs. The rest is ``slow``.
+All selected cases run at once, in one stack; each test then looks at one of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.matrix import CASES, Case, Result, run
+from tests.crash.rig import Rig
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(2400)]
+
+
+def _name(case: Case) -> str:
+    return case.name + (f"-after-{case.first}" if case.first else "")
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest) -> dict[str, Result]:
+    """What became of all selected cases."""
+    selected = [
+        item.callspec.params["case"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module and hasattr(item, "callspec")
+    ]
+    with Rig(publishers=6) as rig:
+        found = run(rig, selected, seconds=280 if len(selected) < 150 else 2000)
+    return {_name(case): result for case, result in zip(selected, found, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=_name(case), marks=() if case.fast else (pytest.mark.slow,)) for case in CASES],
+)
+def test_nothing_is_lost_or_doubled(case: Case, results: dict[str, Result]) -> None:
+    found = results[_name(case)]
+    assert found.verdict == "ok", found
+    assert found.struck, f"the failpoint was never reached: {found}"

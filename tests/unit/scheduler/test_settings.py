@@ -1,0 +1,111 @@
+"""Settings: from the environment, else from the stack on this machine; wrong ones are named, never shown."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from scheduler.errors import NotConfigured
+from stack.home import ObjectStore, StackInfo, save_stack
+
+
+@pytest.fixture
+def stack_home(bare_environment, tmp_path):
+    """A home in which a stack has run."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    save_stack(
+        home,
+        StackInfo(
+            "postgresql://u:pw@127.0.0.1:1/d",
+            "redis://127.0.0.1:2/0",
+            ObjectStore("http://127.0.0.1:3", "id", "s3cret", "bucket"),
+        ),
+    )
+    (home / "secret.key").write_text("stack-key\n")
+    return bare_environment
+
+
+def test_with_nothing_set_each_need_says_what_to_do(bare_environment):
+    settings = bare_environment.change()
+    for need, words in (
+        (settings.database, "DATABASE_URL"),
+        (settings.broker, "REDIS_URL"),
+        (settings.store, "R2_ENDPOINT_URL"),
+        (settings.secret, "SCHEDULERX_SECRET_KEY"),
+    ):
+        with pytest.raises(NotConfigured, match=words) as told:
+            need()
+        assert "schedulerx up" in str(told.value)
+
+
+def test_a_stack_on_this_machine_is_found(stack_home):
+    settings = stack_home.change()
+    assert settings.database() == "postgresql://u:pw@127.0.0.1:1/d"
+    assert settings.broker() == "redis://127.0.0.1:2/0"
+    assert settings.store().bucket == "bucket"
+    assert settings.secret() == "stack-key"
+
+
+def test_the_environment_wins_over_the_stack_one_by_one(stack_home):
+    settings = stack_home.change(REDIS_URL="redis://elsewhere:6379/0")
+    assert settings.broker() == "redis://elsewhere:6379/0"
+    assert settings.database().endswith(":1/d")
+
+
+def test_the_stacks_key_is_not_used_for_another_database(stack_home):
+    settings = stack_home.change(DATABASE_URL="postgresql://elsewhere/d")
+    with pytest.raises(NotConfigured, match="SCHEDULERX_SECRET_KEY"):
+        settings.secret()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_attempts", "0"),
+        ("burst_count", "many"),
+        ("window_minutes", "-1"),
+        ("log_format", "xml"),
+        ("url_lifetime_seconds", "604801"),
+        ("backoff_seconds", "0"),
+        ("quarantine_seconds", "-1"),
+        ("claim_batch", "0"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_shown(bare_environment, name, value):
+    with pytest.raises(NotConfigured, match=name) as told:
+        bare_environment.change(**{name: value})
+    assert value not in str(told.value).replace(name, "") or len(value) < 4
+
+
+def test_secrets_are_not_printed(bare_environment):
+    settings = bare_environment.change(
+        DATABASE_URL="postgresql://u:pw1234@h/d", secret_key="k3y", R2_SECRET_ACCESS_KEY="s3cret"
+    )
+    assert not [one for one in ("pw1234", "k3y", "s3cret") if one in repr(settings)]
+
+
+def test_half_an_object_store_names_what_is_missing(bare_environment):
+    settings = bare_environment.change(R2_ENDPOINT_URL="http://127.0.0.1:3", R2_BUCKET="b")
+    with pytest.raises(NotConfigured, match=r"R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY"):
+        settings.store()
+
+
+def test_a_platforms_address_can_be_replaced(bare_environment):
+    settings = bare_environment.change(SCHEDULERX_MY_NET_API_URL="http://127.0.0.1:9", SCHEDULERX_X_API_URL="")
+    assert settings.api_url("my-net") == "http://127.0.0.1:9"
+    assert settings.api_url("x") is None
+
+
+def test_the_spool_is_private(bare_environment):
+    spool = bare_environment.change().spool()
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+
+
+def test_settings_are_read_once(bare_environment, monkeypatch):
+    from scheduler.settings import current
+
+    first = bare_environment.change(max_attempts=3)
+    monkeypatch.setenv("SCHEDULERX_MAX_ATTEMPTS", "4")
+    assert current() is first
