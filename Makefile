@@ -50,11 +50,10 @@ bench: $(STAMP) ## Measure; writes bench.json
 acceptance: $(STAMP) ## Tests against real third-party servers, where they can be installed
 	@$(BIN)/python -m pytest -m acceptance tests $(ARGS)
 
-lock: $(STAMP) ## Pin again what pyproject.toml asks for (needs network)
-	@$(BIN)/python -m pip install -q pip-tools
-	@$(BIN)/python -m piptools compile -q --extra dev --generate-hashes --allow-unsafe --strip-extras \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate \
-		--output-file requirements.lock pyproject.toml
+lock: $(STAMP) ## Pin again what pyproject.toml asks for, for every Python and system we support (needs network)
+	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what was made (the data folder of `up` stays)
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.json bench.json chaos.json

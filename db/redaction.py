@@ -1,12 +1,14 @@
 """Redaction by construction: what was ever opened or sealed as a secret in this process is never said again.
 
-No guess of what a secret looks like: the exact values are remembered where they are decrypted, and taken out
-where words leave the process (logs, tracebacks) or are kept (errors in tables, alerts, the audit log).
+The exact values are remembered where they are decrypted, and taken out where words leave the process (logs,
+tracebacks) or are kept (errors in tables, alerts, the audit log). Beyond that, what looks like a secret that we
+never held (a signed URL in a platform's words) is cut out of what is said.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -14,6 +16,23 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "[hidden]"
+SECRET_TEXT = re.compile(
+    r"(?i)(bearer\s+|basic\s+)[A-Za-z0-9._~+/=-]{8,}"
+    # As a query, as JSON, as Python's repr of a mapping, as JSON within JSON.
+    r"|((?:access_token|refresh_token|id_token|client_secret|oauth_token|oauth_token_secret|oauth_signature|api_key"
+    r"|password|passwd|secret|sig|x-amz-signature|x-amz-credential|x-amz-security-token|code_verifier)"
+    r"\\*[\"']?\s*[=:]\s*\\*[\"']?)(?!\\*[\"']?(?:None|null|true|false)\b)[^&\s\"'\\,;}]+"
+    # An OAuth code; not the number of an error, nor "code: " in a sentence.
+    r"|(\bcode\\*[\"']?\s*[=:]\s*\\*[\"']?)(?<!code: )(?<!code:)(?!\d{1,6}\b|None|null)[^&\s\"'\\,;}]+"
+    r"|(://[^/\s:@]*:)[^/\s@]+(?=@)"
+    # Telegram and Discord put theirs into the path.
+    r"|(/bot\d{5,}:)[A-Za-z0-9_-]{20,}"
+    r"|(/webhooks/\d+/)[A-Za-z0-9_-]{20,}"
+    # Slack does so too; the rest is known by its form: web tokens, and what issuers mark as theirs.
+    r"|(hooks\.slack\.com/\w+/)[\w/-]+"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"
+    r"|\b(?:gh[pousr]_|github_pat_|xox[abprs]-|sk_live_|AKIA|ASIA|whsec_|glpat-|ya29\.)[\w-]{12,}"
+)
 REMEMBERED = 2048
 SHORTEST = 8
 """Shorter values are no secrets, and hiding them would hide words."""
@@ -42,12 +61,17 @@ def remember(*secrets: str) -> None:
 
 
 def hide(words: str) -> str:
-    """``words`` without any secret that this process has held. Exact values: no guess of what a secret looks like."""
+    """``words`` without any secret that this process has held: exact values, nothing is guessed."""
     with _lock:
         found = [secret for secret in _known if secret in words]
     for secret in sorted(found, key=len, reverse=True):
         words = words.replace(secret, HIDDEN)
     return words
+
+
+def clean(words: str) -> str:
+    """``words`` without secrets of ours, and without what looks like one."""
+    return SECRET_TEXT.sub(lambda found: "".join(part or "" for part in found.groups()) + HIDDEN, hide(words))
 
 
 def secrets_in(credentials: Any, name: str = "") -> Iterator[str]:

@@ -30,13 +30,18 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 from db.events import FACTS, post_told
 from db.models import DeadLetter, PublishAttempt, ScheduledPost, Transition, table_of
-from db.redaction import hide
-from db.states import DEAD, LEASED, TERMINAL, TRANSITIONS, Status
+from db.redaction import clean, hide
+from db.states import DEAD, LEASED, TERMINAL, TRANSITIONS, HeldFor, Status
 
 posts = table_of(ScheduledPost)
 history = table_of(Transition)
 letters = table_of(DeadLetter)
 attempts = table_of(PublishAttempt)
+
+
+SAYS_NOT_PUBLISHED = frozenset({Status.FAILED, Status.MISSED, Status.CANCELED})
+DECIDED_BEFORE = frozenset({Status.HELD, Status.UNKNOWN})
+"""Who leaves these for an end has looked: a person, or reconcile."""
 
 
 class ForbiddenTransition(Exception):
@@ -52,6 +57,11 @@ def storable(words: str) -> str:
     """A platform's words as they may be kept: without what Postgres cannot hold (NUL, lone surrogates), which
     must not cost us its answer, and without a secret of ours, which some platforms repeat in what they say."""
     return hide(words.replace("\x00", "").encode("utf-8", "replace").decode())
+
+
+def sayable(words: str) -> str:
+    """A platform's words about what went wrong, as they may be kept and shown: cleaned, and not too long."""
+    return clean(storable(words))[:2000]
 
 
 def move(
@@ -82,6 +92,21 @@ def move(
             raise ForbiddenTransition(f"{one} -> {target}")
     if (lease_s is not None) != (target in LEASED):
         raise ForbiddenTransition(f"{target}: a lease belongs to leased states, and only to them")
+    if (
+        target in SAYS_NOT_PUBLISHED
+        and not DECIDED_BEFORE & set(sources)
+        and doubtful_attempts(conn, scheduled_post_id)
+    ):
+        # An earlier try may be public (it was to be repeated, which would have made the same object).
+        told = values.get("error_message") or why or target.value
+        target, values = (
+            Status.HELD,
+            {
+                "held_for": HeldFor.OUTCOME_UNKNOWN.value,
+                "error_code": HeldFor.OUTCOME_UNKNOWN.value,
+                "error_message": f"It may be public: an earlier try was sent and its outcome is not known ({told})",
+            },
+        )
     changes: dict[str, Any] = {
         "status": target.value,
         "generation": NEXT,
@@ -90,7 +115,10 @@ def move(
         "lease_expires_at": LEASE if lease_s is not None else None,
         "leased_by": by if lease_s is not None else None,
         "held_for": None,
-        **{name: storable(value) if isinstance(value, str) else value for name, value in values.items()},
+        **{
+            name: (sayable if name == "error_message" else storable)(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        },
     }
     given = {name: value for name, value in changes.items() if not isinstance(value, ClauseElement)}
     written = {name: _Same(value) for name, value in changes.items() if isinstance(value, ClauseElement)}
@@ -117,7 +145,7 @@ def move(
                 generation=row.generation,
                 status=target.value,
                 code=storable(str(values.get("error_code") or values.get("held_for") or target.value)),
-                message=storable(str(values.get("error_message") or why or target.value))[:2000],
+                message=sayable(str(values.get("error_message") or why or target.value)),
             )
         )
     return int(row.generation)

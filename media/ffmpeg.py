@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -49,34 +50,32 @@ def run(
     """
     given = [*COMMON[1:], *arguments] if pictures is not None else [*COMMON, *arguments]
     with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [program(), *given],
             stdin=subprocess.PIPE if pictures is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,
-        )
-        try:
-            if pictures is not None and process.stdin is not None:
-                _feed(process.stdin, pictures)
-            if process.stdout is not None:
-                _follow(process.stdout, lasts_s, progress)
-            code = process.wait()
-        finally:
-            if process.poll() is None:
+        ) as process:
+            try:
+                if pictures is not None and process.stdin is not None:
+                    _feed(process.stdin, pictures)
+                if process.stdout is not None:
+                    _follow(process.stdout, lasts_s, progress)
+                code = process.wait()
+            except BaseException:
                 process.kill()
-                process.wait()
+                raise
         if code:
             raise _told(code, _read(complaints), name)
 
 
 def _feed(pipe: IO[bytes], pictures: Iterable[bytes]) -> None:
     # A broken pipe means that ffmpeg gave up; why is what it complained about.
-    try:
+    with contextlib.suppress(BrokenPipeError):
         for one in pictures:
             pipe.write(one)
+    with contextlib.suppress(BrokenPipeError):
         pipe.close()
-    except BrokenPipeError:
-        return
 
 
 def _follow(pipe: IO[bytes], lasts_s: float, progress: Progress | None) -> None:

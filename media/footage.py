@@ -65,8 +65,11 @@ def look(path: Path, name: str, size: int) -> tuple[str, str, int, int, int, tup
             return _look(container, path, name, size)
     except MemoryError:
         raise MediaRefused("bomb", "the video does not fit into memory", file=name) from None
-    except (av.FFmpegError, ValueError, OverflowError, UnicodeError) as error:
-        raise MediaRefused("corrupt", f"the video cannot be read ({_words(error)})", file=name) from None
+    except MediaRefused:
+        raise
+    except Exception as error:
+        # Readers raise anything on hostile bytes, and all of it means the same.
+        raise MediaRefused("corrupt", f"the video cannot be read ({_words(error)})", file=name) from error
 
 
 def _words(error: Exception) -> str:
@@ -84,7 +87,7 @@ def _look(
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:
         raise MediaRefused("bomb", f"{width} x {height} is more than 8K, which we decode at most", file=name)
-    sound = container.streams.audio[0] if container.streams.audio else None
+    sound = next((one for one in container.streams.audio if _codec(one)), None)
     timing = _Timing(container, stream, name)
     first = _samples(container, stream, timing, name)
     layout = boxes.Layout()
@@ -140,7 +143,9 @@ def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     for stream in container.streams.video:
         # A cover picture of a sound file is a track too, and no video.
         if not stream.disposition & Disposition.attached_pic:
-            if not stream.codec_context.width or _codec(stream) in {"", "none"}:
+            # FFmpeg has no decoder for some, and then there is nothing to ask; the wheel's types do not say so.
+            context: Any = stream.codec_context
+            if context is None or not context.width or _codec(stream) in {"", "none"}:
                 raise MediaRefused("unsupported", "the video's codec is not known", file=name)
             return stream
     raise MediaRefused("no_video", "the file holds no video track", file=name)

@@ -84,8 +84,8 @@ def normalize(
     source: Path,
     recipe: Recipe,
     out_dir: Path,
-    *,
     progress: Callable[[float], None] | None = None,
+    *,
     limits: Limits | None = None,
 ) -> Rendered:
     """``media.images.normalize``, in a process of its own. Raises the same, and what ``probe`` raises.

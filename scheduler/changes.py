@@ -134,6 +134,7 @@ def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
     status = Status(row.status)
     account = getattr(row, "account", "")
     if status in CANCELABLE and getattr(row, "held_for", None) != "outcome_unknown":
+        doubtful = status is not Status.HELD and doubtful_attempts(conn, row.id)
         move(
             conn,
             row.id,
@@ -144,6 +145,14 @@ def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
             why=why,
             resolution="canceled",
         )
+        if doubtful:
+            return Change(
+                row.id,
+                account,
+                False,
+                "held",
+                "it will not be sent again, but an earlier try may have published it; look at the profile",
+            )
         return Change(row.id, account, True, "canceled", "canceled")
     if status in {Status.PUBLISHING, Status.PROCESSING, Status.UNKNOWN}:
         conn.execute(update(table).where(table.c.id == row.id).values(cancel_requested=True))

@@ -19,7 +19,7 @@ from db.failpoints import hit
 from db.models import ScheduledPost, table_of
 from db.session import transaction
 from db.states import HeldFor, Status
-from db.transitions import move
+from db.transitions import doubtful_attempts, move
 from platforms import registry
 from scheduler import accounts
 from scheduler.logging import logger
@@ -147,6 +147,20 @@ def _settled(conn: Connection, settings: Settings, row: Row[Any], account: Row[A
     elif row.claims >= settings.max_claims:
         fail_as_crash(conn, row.id, row.generation, source, row.claims)
     elif row.needs_prepare and source in {Status.READY, Status.RETRYING} and (row.stale_checkpoint or not row.prepared):
+        if doubtful_attempts(conn, row.id):
+            # Repeating would have made the same object; preparing anew makes another.
+            move(
+                conn,
+                row.id,
+                generation=row.generation,
+                source=source,
+                target=Status.HELD,
+                by="dispatch",
+                held_for=HeldFor.OUTCOME_UNKNOWN.value,
+                error_code="outcome_unknown",
+                error_message="It may be public or not: what could have been repeated has expired on the platform",
+            )
+            return True
         move(
             conn,
             row.id,

@@ -33,6 +33,20 @@ STUCK_S = 300.0
 PROBE_KEY = "schedulerx:health"
 
 
+LATE = """
+    SELECT count(*) AS n, CAST(max(EXTRACT(EPOCH FROM clock_timestamp() - w.available_at)) AS float) AS age
+      FROM (SELECT DISTINCT platform FROM accounts) p, LATERAL (
+        (SELECT available_at FROM scheduled_posts WHERE platform = p.platform AND media_ready AND NOT paused
+            AND ((status = 'scheduled' AND NOT needs_prepare) OR status IN ('ready', 'retrying'))
+            AND available_at < (SELECT clock_timestamp()) - make_interval(secs => %(late)s))
+        UNION ALL
+        (SELECT available_at FROM scheduled_posts WHERE platform = p.platform AND media_ready AND NOT paused
+            AND status = 'scheduled' AND needs_prepare
+            AND available_at < (SELECT clock_timestamp()) - make_interval(secs => %(late)s))) w
+"""
+"""In the words of the two indexes that dispatch claims by: nothing else finds these among millions."""
+
+
 class State(enum.StrEnum):
     """How well something is."""
 
@@ -226,16 +240,7 @@ def _work(conn: Any, settings: Settings) -> Iterator[Check]:
         yield Check(
             "stop button", State.DEGRADED, f"pressed by {paused[0]['by']}; release it with: schedulerx resume"
         )
-    late = _rows(
-        conn,
-        """
-        SELECT count(*) AS n, CAST(max(EXTRACT(EPOCH FROM clock_timestamp() - available_at)) AS float) AS age
-          FROM scheduled_posts
-         WHERE media_ready AND NOT paused AND status IN ('scheduled', 'ready', 'retrying')
-           AND available_at < (SELECT clock_timestamp()) - make_interval(secs => %(late)s)
-    """,
-        late=settings.late_seconds,
-    )[0]
+    late = _rows(conn, LATE, late=settings.late_seconds)[0]
     if late["n"] and not paused:
         yield Check(
             "due posts",

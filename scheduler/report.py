@@ -219,20 +219,17 @@ def _lateness(conn: Connection, made: Report, span: dict[str, Any]) -> None:
         for row in rows
     ]
     edges = [edge for _, edge in BUCKETS[:-1]]
-    counted: dict[int, int] = dict(
-        conn.execute(
-            # A post of exactly one second is "up to 1 s": the edges belong to the bucket below.
-            text(f"""
-                {late}
-                SELECT (SELECT count(*) FROM unnest(CAST(:edges AS float8[])) e WHERE late.s > e) AS place,
-                       count(*) AS posts FROM late GROUP BY place
-            """),  # noqa: S608 - as above
-            {**span, "edges": edges},
-        )
-        .tuples()
-        .all()
+    places = conn.execute(
+        # A post of exactly one second is "up to 1 s": the edges belong to the bucket below.
+        text(f"""
+            {late}
+            SELECT (SELECT count(*) FROM unnest(CAST(:edges AS float8[])) e WHERE late.s > e) AS place,
+                   count(*) AS posts FROM late GROUP BY place
+        """),  # noqa: S608 - as above
+        {**span, "edges": edges},
     )
-    made.late_buckets = [(name, int(counted.get(place, 0))) for place, (name, _) in enumerate(BUCKETS)]
+    counted = {int(row.place): int(row.posts) for row in places}
+    made.late_buckets = [(name, counted.get(place, 0)) for place, (name, _) in enumerate(BUCKETS)]
 
 
 def _series(conn: Connection, made: Report, span: dict[str, Any], since_s: float) -> None:

@@ -14,7 +14,7 @@ from db.failpoints import about, hit, naive_resend
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.session import repeat_safe, transaction
 from db.states import HeldFor, Status
-from db.transitions import move, seconds_from_now
+from db.transitions import move, sayable, seconds_from_now
 from platforms import registry
 from platforms.base import (
     Absent,
@@ -78,6 +78,11 @@ def reconcile_task(scheduled_post_id: int, generation: int) -> None:
 def refresh_task(account_id: int, token_version: int, refused: bool = True) -> None:
     """Renews an account's tokens."""
     refresh(current(), account_id, token_version, refused=refused)
+
+
+NOW_OF = text(
+    "SELECT cancel_requested, window_ends_at <= clock_timestamp() AS over FROM scheduled_posts WHERE id = :post"
+)
 
 
 def _load(settings: Settings, scheduled_post_id: int, generation: int, status: Status) -> Work | None:
@@ -335,8 +340,7 @@ def _answered(
         _settle(conn, work.id, "found")
         return Status.PUBLISHED if done is not None else None
     if isinstance(answer, Repeatable):
-        _settle(conn, work.id, "absent")
-        return _absent(conn, work, generation, "repeating makes the same object")
+        return _repeat(conn, work, generation)
     if isinstance(answer, Absent):
         return _seen_absent(conn, work, generation, doubt)
     if isinstance(answer, AuthExpired | RateLimited):
@@ -406,6 +410,27 @@ def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
     )
 
 
+def _repeat(conn: Connection, work: Work, generation: int) -> Status | None:
+    """Sends again what makes the same object. The doubt stays until then: nobody has looked, so an edit would
+    make a second object, and "missed" or "canceled" could be said of a post that is public."""
+    now = conn.execute(NOW_OF, {"post": work.id}).one()
+    if now.cancel_requested or now.over:
+        ended = "it was canceled" if now.cancel_requested else "its window is over"
+        return _hold(conn, work, generation, f"{ended}, and only sending it again would tell")
+    done = move(
+        conn,
+        work.id,
+        generation=generation,
+        source=Status.UNKNOWN,
+        target=Status.RETRYING,
+        by="reconcile",
+        why="repeating makes the same object",
+        available_at=func.clock_timestamp(),
+        lookups={},
+    )
+    return Status.RETRYING if done else None
+
+
 def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
     """Provably not published: again, or canceled or missed if that is what it has come to."""
     common: dict[str, Any] = {
@@ -415,11 +440,7 @@ def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status |
         "why": why,
     }
     # Read again, under the lock that the caller holds: a cancel may have come during the look-up.
-    now = conn.execute(
-        select(posts.c.cancel_requested, (posts.c.window_ends_at <= func.clock_timestamp()).label("over")).where(
-            posts.c.id == work.id
-        )
-    ).one()
+    now = conn.execute(NOW_OF, {"post": work.id}).one()
     if now.cancel_requested:
         return Status.CANCELED if move(conn, work.id, target=Status.CANCELED, **common) else None
     if now.over:
@@ -555,7 +576,9 @@ def _refreshed(
         return False
     if answer is None or (isinstance(answer, AuthExpired) and answer.permanent) or isinstance(answer, Rejected):
         message = getattr(answer, "message", "its token does not renew, and the platform refuses it")
-        conn.execute(update(accounts).where(this).values(state="needs_reconnect", state_reason=message[:500], **free))
+        conn.execute(
+            update(accounts).where(this).values(state="needs_reconnect", state_reason=sayable(message)[:500], **free)
+        )
         for row in conn.execute(
             select(posts.c.id, posts.c.generation).where(
                 posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value

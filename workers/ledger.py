@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.states import HeldFor, Status
-from db.transitions import NOW, move, seconds_from_now, storable
+from db.transitions import NOW, move, sayable, seconds_from_now, storable
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -524,7 +524,7 @@ def note_account(conn: Connection, account_id: int, token_version: int, outcome:
         conn.execute(
             update(accounts)
             .where(accounts.c.id == account_id, accounts.c.token_version == token_version)
-            .values(state="needs_reconnect", state_reason=outcome.message[:500])
+            .values(state="needs_reconnect", state_reason=sayable(outcome.message)[:500])
         )
 
 
@@ -542,13 +542,13 @@ def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:
         case Processing():
             return "accepted", PROCESSING, None
         case RateLimited(message=message):
-            return "rejected", "rate_limited", storable(message)[:2000]
+            return "rejected", "rate_limited", sayable(message)
         case Rejected(code=code, message=message) | AuthExpired(code=code, message=message):
-            return "rejected", storable(code), storable(message)[:2000]
+            return "rejected", storable(code), sayable(message)
         case NotSent(code=code, message=message):
-            return "not_sent", storable(code), storable(message)[:2000]
+            return "not_sent", storable(code), sayable(message)
         case Unknown(code=code, message=message):
-            return "unknown", storable(code), storable(message)[:2000]
+            return "unknown", storable(code), sayable(message)
 
 
 def _storable(found: Published) -> Published:

@@ -254,7 +254,7 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
             original = Path(scratch) / "original"
             store().download(asset.storage_key, original, sha256=asset.sha256)
             tell = _Progress(settings, row)
-            made = normalize(original, Recipe.from_json(row.recipe), Path(scratch), progress=tell)
+            made = normalize(original, Recipe.from_json(row.recipe), Path(scratch), tell)
             made.path.replace(folder / made.sha256)
     except MediaRefused as error:
         fail(settings, renditions, row, error.code, f"{asset.name}: {error.message}")

@@ -54,6 +54,12 @@ def origin(credentials: Mapping[str, Json]) -> str:
     return str(credentials.get("pds") or own)
 
 
+def is_bluesky(address: str) -> bool:
+    """Whether an origin is one of Bluesky's own: where accounts sign in, or a host that keeps their records."""
+    host = urlsplit(address).hostname or ""
+    return host == HOST or host.endswith(PDS_HOSTS)
+
+
 def xrpc(
     call: Call,
     method: str,

@@ -111,7 +111,8 @@ class Bluesky:
             yield self._violation("video_not_alone", "On Bluesky a video (or animation) stands alone.", "media")
         elif len(draft.media) > _RULE.max_count:
             yield self._violation("too_many_media", f"Bluesky takes up to {_RULE.max_count} images.", "media")
-        if moving and draft.account.facts.get("email_confirmed") is False:
+        facts = draft.account.facts
+        if moving and facts.get("email_confirmed") is False and api.is_bluesky(str(facts.get("server") or "")):
             message = "Bluesky takes videos only from accounts whose e-mail address is confirmed."
             yield self._violation("email_unconfirmed", message, "media", moving[0].name)
         limit = self.capabilities.alt_text_limit or 0

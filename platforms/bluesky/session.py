@@ -114,9 +114,8 @@ def _records_host(session: Mapping[str, Json]) -> str | None:
     """
     for service in objects(mapping(session.get("didDoc")).get("service")):
         parts = urlsplit(str(service.get("serviceEndpoint") or ""))
-        host = parts.hostname or ""
-        bluesky = host == api.HOST or host.endswith(api.PDS_HOSTS)
-        if str(service.get("id") or "").endswith("#atproto_pds") and parts.scheme == "https" and bluesky:
+        own = parts.scheme == "https" and api.is_bluesky(f"https://{parts.netloc}")
+        if str(service.get("id") or "").endswith("#atproto_pds") and own:
             return f"https://{parts.netloc}"
     return None
 

@@ -39,7 +39,7 @@ from platforms.base import (
 )
 from platforms.mastodon import api, lookup, upload
 from platforms.mastodon.limits import FACT, Limits
-from platforms.mastodon.models import Credentials, Options
+from platforms.mastodon.models import NO_SERVER, Credentials, Options
 from platforms.outcomes import mapping, option_violations
 
 _PLACEMENT = "post"
@@ -275,7 +275,7 @@ class Mastodon:
             remote_id=str(user["id"]),
             handle=f"{user.get('username') or user.get('acct') or ''}@{domain}",
             facts={
-                "server": server,
+                "server": server if server != NO_SERVER else None,
                 "software": str(instance.get("version") or ""),
                 "api_version": mapping(instance.get("api_versions")).get("mastodon"),
                 "default_visibility": mapping(user.get("source")).get("privacy"),

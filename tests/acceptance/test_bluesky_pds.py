@@ -46,6 +46,7 @@ from platforms.http import Client
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1200)]
 
 POST = "app.bsky.feed.post"
+NO_FILE = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 names = itertools.count(1)
 
 
@@ -263,7 +264,20 @@ def test_eight_at_once_make_one_post(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "cluster",
-    ["x", "é", "e\u0301", "日", "🇩🇪", "👍🏽", "❤\ufe0f", "1\ufe0f\u20e3", "क\u094dष", "각", "\u1112\u1161\u11ab"],
+    [
+        "x",
+        "\u00e9",
+        "e\u0301",
+        "\u65e5",
+        "🇩🇪",
+        "👍🏽",
+        "❤\ufe0f",
+        "1\ufe0f\u20e3",
+        "👩\u200d👩\u200d👧",
+        "\u0915\u094d\u0937",
+        "\uac01",
+        "\u1112\u1161\u11ab",
+    ],
 )
 def test_the_server_counts_as_we_do(desk: Desk, cluster: str) -> None:
     # As many as fit into the bytes, filled up to the limit with a letter.

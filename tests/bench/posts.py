@@ -57,7 +57,8 @@ def make_due(url: str, ids: Sequence[int], seconds: float) -> None:
     with transaction(url) as conn:
         conn.execute(
             text("""
-                UPDATE scheduled_posts SET due_at = t.due, available_at = t.due, window_ends_at = t.due + interval '1 hour'
+                UPDATE scheduled_posts SET due_at = t.due, available_at = t.due,
+                       window_ends_at = t.due + interval '1 hour'
                   FROM (SELECT clock_timestamp() + make_interval(secs => :s) AS due) t WHERE id = ANY(:ids)
             """),
             {"ids": list(ids), "s": seconds},

@@ -378,7 +378,8 @@ def main() -> int:
     for line in verdict.details[:40]:
         say(line)
     say(f"failed {verdict.failed}, missed {verdict.missed} (both in front of a person),"
-        f" misreported {verdict.misreported}, unfinished {verdict.unfinished}; {told['seconds']:.0f} s, seed {seed}")  # fmt: skip
+        f" misreported {verdict.misreported}, unfinished {verdict.unfinished};"
+        f" {told['seconds']:.0f} s, seed {seed}")  # fmt: skip
     say(f"posts {verdict.posts}, published {verdict.published}, held {verdict.held}, lost {verdict.lost},"
         f" doubled {verdict.doubled}")  # fmt: skip
     return 0 if verdict.good else 1

@@ -233,7 +233,8 @@ def test_a_platform_that_takes_the_post_after_we_gave_up_is_not_sent_it_again(ri
 @pytest.mark.parametrize("shift_s", [3600, -3600])
 def test_only_the_clock_of_the_database_counts(rig: Rig, shift_s: int) -> None:
     (rig.folder / "site" / "sitecustomize.py").write_text(FAST_CLOCK)
-    names = [name for name in rig.children if name != "emulator"]
+    # Not beat: it compares two clocks of its own, of which this moves one only.
+    names = [name for name in rig.children if name.startswith(("publish", "followup", "dispatch"))]
     for name in names:
         rig.children[name].env = {**rig.env, "CRASH_CLOCK_S": str(shift_s)}
     rig.stop(*names)
@@ -254,7 +255,7 @@ def test_only_the_clock_of_the_database_counts(rig: Rig, shift_s: int) -> None:
 
 SCRIPT = """
 from scheduler import schedule
-print(schedule({words!r}, to="lookup:a", at="2040-01-01T00:00:00Z", idempotency_key={words!r}).id)
+print(schedule({words!r}, to="lookup:a", at={at!r}, idempotency_key={words!r}).id)
 """
 
 
@@ -267,7 +268,7 @@ def test_a_script_that_dies_while_it_schedules_makes_one_post_when_it_tries_agai
         pytest.skip("after the commit there is none to lose")
     words = f"{point} {action}"
     rig.arm([{"id": words, "name": point, "action": action}])
-    script = [sys.executable, "-c", SCRIPT.format(words=words)]
+    script = [sys.executable, "-c", SCRIPT.format(words=words, at=f"{time.gmtime().tm_year + 2}-01-01T00:00:00Z")]
     first = subprocess.run(script, env=rig.env, capture_output=True, text=True, check=False, timeout=60)
     assert first.returncode != 0
     second = subprocess.run(script, env=rig.env, capture_output=True, text=True, check=False, timeout=60)

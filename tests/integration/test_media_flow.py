@@ -76,7 +76,7 @@ def test_media_are_ready_long_before_the_post_is_due(scheduled, pipeline, fake, 
 def test_a_picture_that_cannot_be_made_fails_its_posts_at_once(
     scheduled, pipeline, fake, database, pictures, monkeypatch
 ):
-    def refused(*_args):
+    def refused(*_args, **_more):
         raise MediaRefused("truncated", "it ends in the middle")
 
     monkeypatch.setattr(work, "normalize", refused)
@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_made_fails_its_posts_at_once(
 
 def test_retry_makes_a_failed_picture_again(scheduled, pipeline, fake, database, pictures, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(work, "normalize", lambda *_: (_ for _ in ()).throw(MediaRefused("truncated", "x")))
+        patch.setattr(work, "normalize", lambda *_, **_more: (_ for _ in ()).throw(MediaRefused("truncated", "x")))
         number = scheduled(media=[pictures["jpeg"]])
         pipeline.until_quiet()
     assert database.post(number).status == "failed"
@@ -111,7 +111,7 @@ def test_a_picture_that_kills_its_worker_each_time_fails_its_posts(
     class Kill(BaseException):
         pass
 
-    def killed(*_args):
+    def killed(*_args, **_more):
         raise Kill
 
     monkeypatch.setattr(work, "normalize", killed)

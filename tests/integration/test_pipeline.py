@@ -145,7 +145,9 @@ def test_pictures_go_from_a_script_to_two_platforms(ready, start, sandbox, datab
     assert {one["remote_id"] for one in accepted} == {row.remote_id for row in rows}
     assert {len(one["content"]["pictures"]) for one in accepted if one["content"]["text"] != "Only words"} == {1}
     assert len(made) + (words.status == "scheduled") == 4
-    assert {row.outcome for row in database.rows("SELECT outcome FROM publish_attempts")} == {"accepted"}
+    # On a busy machine the fence may have ended an attempt before its first byte; nothing else may have.
+    outcomes = [row.outcome for row in database.rows("SELECT outcome FROM publish_attempts")]
+    assert (outcomes.count("accepted"), set(outcomes) - {"accepted", "not_sent"}) == (7, set())
     logs = "".join(file.read_text() for file in tmp_path.glob("*.log"))
     assert "sandbox-x-acme" not in logs
     assert "sandbox-pinterest-acme" not in logs

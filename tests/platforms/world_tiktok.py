@@ -41,8 +41,8 @@ def video(size: int = 3 * MB, *, url: str | None = None, sha: str = "v", duratio
     """A video of ``size`` bytes."""
     data = data_of(size)
     return MediaItem(
-        MediaKind.VIDEO, "video/mp4", size, 1080, 1920, sha256=sha * 64, name="clip.mp4", duration_s=duration_s, url=url,
-        read=lambda: io.BytesIO(data),
+        MediaKind.VIDEO, "video/mp4", size, 1080, 1920, sha256=sha * 64, name="clip.mp4", duration_s=duration_s,
+        url=url, read=lambda: io.BytesIO(data),
     )  # fmt: skip
 
 
@@ -88,7 +88,8 @@ class TikTokWorld:
                     200,
                     {
                         "access_token": "act.new", "refresh_token": "rft.new", "expires_in": 7200,
-                        "refresh_expires_in": 15_552_000, "open_id": "o", "scope": "video.publish", "token_type": "Bearer",
+                        "refresh_expires_in": 15_552_000, "open_id": "o", "scope": "video.publish",
+                        "token_type": "Bearer",
                     },
                 )  # fmt: skip
             case ("GET", "/user/info"):
@@ -168,7 +169,8 @@ TIKTOK_ACCOUNT = AccountRef(
     facts={"scopes": ["user.info.basic", "video.publish", "video.upload", "video.list"]},
 )  # fmt: skip
 TIKTOK_CREDENTIALS = {
-    "access_token": "act.1", "refresh_token": "rft.1", "client_key": "key", "client_secret": "secret", "expires_at": None,
+    "access_token": "act.1", "refresh_token": "rft.1", "client_key": "key", "client_secret": "secret",
+    "expires_at": None,
     "scope": "user.info.basic,user.info.profile,video.publish,video.upload,video.list",
 }  # fmt: skip
 PRIVATE = {"privacy": "SELF_ONLY"}

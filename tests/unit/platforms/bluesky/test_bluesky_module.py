@@ -1,0 +1,475 @@
+"""Bluesky's rules for a draft, its sessions, what goes where, and what comes of odd answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conformance import prepared
+from fake_http import NOW, Answer, FakeHttp, Sent
+from pydantic import ValidationError
+from world_bluesky import BLUESKY_ACCOUNT, BLUESKY_CREDENTIALS, BLUESKY_SUBJECT, BOB, CLIP, DID, PDS, BlueskyWorld
+from worlds import picture
+
+from platforms.base import (
+    AccountRef,
+    AuthExpired,
+    Call,
+    Doubt,
+    Draft,
+    Found,
+    Identity,
+    Inconclusive,
+    MediaKind,
+    NotSent,
+    Processing,
+    Published,
+    RateLimited,
+    Ready,
+    Refreshed,
+    Rejected,
+    Repeatable,
+    Unknown,
+)
+from platforms.bluesky import PLATFORM
+from platforms.bluesky.models import Credentials
+
+FIRST = {"identifier": "acme.bsky.social", "password": "p"}
+
+
+def codes(
+    text: str = "hi", media: tuple[Any, ...] = (), account: AccountRef = BLUESKY_ACCOUNT, **options: Any
+) -> set[str]:
+    found = PLATFORM.validate(Draft(text, account, media, options))
+    assert all(violation.platform == "bluesky" for violation in found)
+    return {violation.code for violation in found}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"text": "x" * 300}, set()),
+        ({"text": "x" * 301}, {"text_too_long"}),
+        ({"text": "👩‍👩‍👧‍👦" * 100}, set()),
+        ({"text": "👩‍👩‍👧‍👦" * 130}, {"text_too_many_bytes"}),
+        ({"text": "👩‍👩‍👧‍👦" * 301}, {"text_too_long", "text_too_many_bytes"}),
+        ({"text": "\ud83d"}, {"invalid_character"}),
+        ({"text": ""}, {"empty_post"}),
+        ({"text": " \n"}, {"empty_post"}),
+        ({"text": "", "media": (picture(),)}, set()),
+        ({"media": (picture(),) * 4}, set()),
+        ({"media": (picture(),) * 5}, {"too_many_media"}),
+        ({"media": (CLIP,)}, set()),
+        ({"media": (CLIP, picture())}, {"video_not_alone"}),
+        ({"media": (picture(kind=MediaKind.GIF), picture())}, {"video_not_alone"}),
+        ({"media": (picture(alt="x" * 10_000),)}, set()),
+        ({"media": (picture(alt="x" * 10_001),)}, {"alt_too_long"}),
+        ({"langs": ["en", "de", "fr"]}, set()),
+        ({"langs": "en"}, set()),
+        ({"langs": ["en", "de", "fr", "it"]}, {"invalid_option"}),
+        ({"langs": ["english!"]}, {"invalid_option"}),
+        ({"labels": "nudity"}, set()),
+        ({"labels": ["spicy"]}, {"invalid_option"}),
+        ({"tags": ["#tea"]}, set()),
+        ({"tags": ["x" * 65]}, {"invalid_option"}),
+        ({"tags": ["x"] * 9}, {"invalid_option"}),
+        ({"replies": "nobody"}, set()),
+        ({"replies": "followers"}, set()),
+        ({"replies": ["mentioned", "at://did:plc:a/app.bsky.graph.list/3k"]}, set()),
+        ({"replies": []}, {"invalid_option"}),
+        ({"replies": ["friends"]}, {"invalid_option"}),
+        ({"text": "a.com", "card": True}, set()),
+        ({"text": "a.com b.com", "card": True}, {"card_without_link"}),
+        ({"card": True}, {"card_without_link"}),
+        ({"text": "", "card_url": "https://a.com"}, set()),
+        ({"card_url": "javascript:alert(1)"}, {"invalid_option"}),
+        ({"text": "a.com", "card": True, "media": (picture(),)}, {"card_with_media"}),
+        ({"mood": "good"}, {"unknown_option"}),
+    ],
+)
+def test_rules(arguments: dict[str, Any], expected: set[str]) -> None:
+    assert codes(**arguments) == expected
+
+
+def test_videos_need_a_confirmed_address_on_bluesky_itself() -> None:
+    facts = {"email_confirmed": False, "server": PDS}
+    account = dataclasses.replace(BLUESKY_ACCOUNT, facts=facts)
+    assert codes(media=(CLIP,), account=account) == {"email_unconfirmed"}
+    assert codes(media=(picture(),), account=account) == set()
+    own = dataclasses.replace(BLUESKY_ACCOUNT, facts={**facts, "server": "https://pds.example.org"})
+    assert codes(media=(CLIP,), account=own) == set()
+
+
+@pytest.mark.parametrize(
+    ("draft", "needed"),
+    [
+        (Draft("hi", BLUESKY_ACCOUNT), False),
+        (Draft("hi example.com #tea", BLUESKY_ACCOUNT), False),
+        (Draft("hi @bob.test", BLUESKY_ACCOUNT), True),
+        (Draft("hi", BLUESKY_ACCOUNT, (picture(),)), True),
+        (Draft("hi", BLUESKY_ACCOUNT, options={"replies": "nobody"}), True),
+        (Draft("hi", BLUESKY_ACCOUNT, options={"quotes": False}), True),
+    ],
+)
+def test_what_the_draft_needs(draft: Draft, needed: bool) -> None:
+    assert PLATFORM.needs_prepare(draft) is needed
+    assert not PLATFORM.wants_url(draft)
+
+
+# --- Where requests go --------------------------------------------------------------------------------------
+
+
+def origins(credentials: dict[str, Any], draft: Draft | None = None) -> dict[str, set[str]]:
+    """The origins that each step speaks to."""
+    world, found = BlueskyWorld(), {}
+    draft = draft or Draft("hi", BLUESKY_ACCOUNT, (picture(),))
+    checkpoint: dict[str, Any] = {}
+    http = FakeHttp(world)
+
+    def call() -> Call:
+        call = BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update)
+        call.credentials = credentials
+        return call
+
+    for step, action in (
+        ("refresh", lambda: PLATFORM.refresh(call())),
+        ("identify", lambda: PLATFORM.identify(call())),
+        ("prepare", lambda: PLATFORM.prepare(call(), draft)),
+        ("publish", lambda: PLATFORM.publish(call(), draft)),
+        ("reconcile", lambda: PLATFORM.reconcile(call(), draft, Doubt(NOW, None, frozenset()))),
+    ):
+        http.sent.clear()
+        action()
+        found[step] = {request.url.split("/xrpc/")[0] for request in http.sent}
+    return found
+
+
+def test_an_account_of_bluesky_signs_in_at_the_door_and_writes_to_its_host() -> None:
+    found = origins(BLUESKY_CREDENTIALS)
+    assert found.pop("refresh") == {"https://bsky.social"}
+    assert set.union(*found.values()) == {PDS}
+
+
+def test_the_server_may_be_named_as_bluesky_itself() -> None:
+    assert origins({**BLUESKY_CREDENTIALS, "server": "bsky.social"})["publish"] == {PDS}
+
+
+def test_an_account_of_another_server_speaks_to_that_alone() -> None:
+    found = origins({**BLUESKY_CREDENTIALS, "server": "pds.example.org"})
+    assert set.union(*found.values()) == {"https://pds.example.org"}
+
+
+def test_a_session_cannot_send_tokens_to_a_stranger() -> None:
+    for endpoint in ("https://evil.example", "https://bsky.social.evil.example", "http://a.host.bsky.network", "?"):
+        session = BlueskyWorld().session(1)
+        session["didDoc"]["service"][0]["serviceEndpoint"] = endpoint
+        call = BLUESKY_SUBJECT.call(FakeHttp(lambda _, session=session: Answer(200, session)))
+        call.credentials = FIRST
+        renewed = PLATFORM.refresh(call)
+        assert isinstance(renewed, Refreshed)
+        assert "pds" not in renewed.credentials
+
+
+@pytest.mark.parametrize(
+    "server", ["http://pds.example.org", "https://u:p@pds.example.org", "https://a.b/c", "ftp://a.b", ""]
+)
+def test_servers_that_are_refused(server: str) -> None:
+    with pytest.raises(ValidationError):
+        Credentials.model_validate({**FIRST, "server": server})
+
+
+def test_an_override_covers_all_hosts_of_bluesky() -> None:
+    from platforms.http import Client
+
+    client = Client(api_hosts=PLATFORM.api_hosts, override="http://127.0.0.1:1")
+    for host in ("bsky.social", "morel.us-east.host.bsky.network", "video.bsky.app"):
+        assert client._target(f"https://{host}/xrpc/x").netloc == "127.0.0.1:1"  # noqa: SLF001 - where it would go
+    for host in ("pds.example.org", "evilhost.bsky.network.example", "host.bsky.network"):
+        assert client._target(f"https://{host}/xrpc/x").netloc == host  # noqa: SLF001 - where it would go
+
+
+# --- Sessions -----------------------------------------------------------------------------------------------
+
+
+def answering(*answers: Answer) -> FakeHttp:
+    waiting = list(answers)
+    return FakeHttp(lambda _: waiting.pop(0))
+
+
+def renewed_by(http: FakeHttp, credentials: dict[str, Any]) -> Any:
+    call = BLUESKY_SUBJECT.call(http)
+    call.credentials = credentials
+    return PLATFORM.refresh(call)
+
+
+def test_without_a_session_it_ran_out_long_ago_and_nothing_is_sent() -> None:
+    until = PLATFORM.expires_at(FIRST)
+    assert until is not None
+    assert until < NOW
+    http = FakeHttp(BlueskyWorld())
+    call = BLUESKY_SUBJECT.call(http)
+    call.credentials = FIRST
+    draft = Draft("hi", BLUESKY_ACCOUNT, (picture(),))
+    for outcome in (PLATFORM.prepare(call, draft), PLATFORM.publish(call, Draft("hi", BLUESKY_ACCOUNT))):
+        assert isinstance(outcome, AuthExpired)
+        assert not outcome.permanent
+    assert http.sent == []
+
+
+def test_a_refresh_token_is_used_before_the_password() -> None:
+    http = FakeHttp(BlueskyWorld())
+    assert isinstance(renewed_by(http, BLUESKY_CREDENTIALS), Refreshed)
+    [only] = http.sent
+    assert only.path.endswith("refreshSession")
+    assert only.headers["Authorization"] == "Bearer rt"
+    assert only.json is None
+
+
+def test_a_dead_refresh_token_falls_back_on_the_password() -> None:
+    refused = Answer(400, {"error": "ExpiredToken", "message": "Token has been revoked"})
+    http = answering(refused, Answer(200, BlueskyWorld().session(5)))
+    renewed = renewed_by(http, BLUESKY_CREDENTIALS)
+    assert isinstance(renewed, Refreshed)
+    assert http.sent[1].json == {"identifier": "acme.bsky.social", "password": "abcd-efgh-ijkl-mnop"}
+    assert renewed.credentials["refresh_token"] == "refresh-5"
+    assert renewed.expires_at == NOW + timedelta(hours=2)
+    assert Credentials.model_validate(dict(renewed.credentials))
+
+
+def test_trouble_with_the_refresh_token_is_no_reason_to_sign_in_again() -> None:
+    for answer, kind in ((Answer(503, b""), NotSent), (Answer(429, {}, {"retry-after": "60"}), RateLimited)):
+        http = answering(answer)
+        assert isinstance(renewed_by(http, BLUESKY_CREDENTIALS), kind)
+        assert len(http.sent) == 1
+
+
+def test_a_closed_account_is_not_asked_twice() -> None:
+    http = answering(Answer(400, {"error": "AccountTakedown", "message": "Account has been taken down"}))
+    outcome = renewed_by(http, BLUESKY_CREDENTIALS)
+    assert isinstance(outcome, AuthExpired)
+    assert outcome.permanent
+    assert len(http.sent) == 1
+
+
+def test_a_second_factor_is_explained() -> None:
+    http = answering(Answer(401, {"error": "AuthFactorTokenRequired", "message": "A sign in code has been sent"}))
+    outcome = renewed_by(http, FIRST)
+    assert isinstance(outcome, AuthExpired)
+    assert "app password" in outcome.message
+
+
+def test_a_token_that_does_not_say_when_it_ends() -> None:
+    session = {**BlueskyWorld().session(1), "accessJwt": "opaque"}
+    renewed = renewed_by(answering(Answer(200, session)), FIRST)
+    assert isinstance(renewed, Refreshed)
+    assert renewed.expires_at == NOW + timedelta(minutes=120)
+
+
+def test_identify_signs_in_where_there_is_no_session() -> None:
+    http = FakeHttp(BlueskyWorld())
+    call = BLUESKY_SUBJECT.call(http)
+    call.credentials = FIRST
+    identity = PLATFORM.identify(call)
+    assert isinstance(identity, Identity)
+    assert (identity.remote_id, identity.handle) == (DID, "acme.bsky.social")
+    assert identity.facts == {"server": PDS, "email_confirmed": True}
+    assert [request.path.rsplit(".", 1)[1] for request in http.sent] == ["createSession"]
+
+
+def test_an_inactive_account_is_told() -> None:
+    session = {**BlueskyWorld().session(1), "active": False, "status": "deactivated"}
+    outcome = PLATFORM.identify(BLUESKY_SUBJECT.call(answering(Answer(200, session))))
+    assert isinstance(outcome, AuthExpired)
+    assert "deactivated" in outcome.message
+
+
+# --- Preparing ----------------------------------------------------------------------------------------------
+
+
+def test_mentions_are_asked_for_once() -> None:
+    world, checkpoint = BlueskyWorld(), {}
+    draft = Draft("@bob.test @nobody.test @bob.test", BLUESKY_ACCOUNT)
+    http = FakeHttp(world)
+    for _ in range(2):
+        outcome = PLATFORM.prepare(BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update), draft)
+        assert outcome == Ready(None)
+    assert len(http.sent) == 2
+    assert checkpoint["dids"] == {"bob.test": BOB, "nobody.test": None}
+
+
+def test_uploads_run_out_and_are_made_again() -> None:
+    world = BlueskyWorld()
+    draft = Draft("hi", BLUESKY_ACCOUNT, (picture(),))
+    checkpoint = prepared(BLUESKY_SUBJECT, draft, world)
+    http = FakeHttp(world)
+    call = BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update)
+    call.now = lambda: NOW + timedelta(hours=1)
+    assert isinstance(PLATFORM.publish(call, draft), Published)
+    assert [request.path.rsplit(".", 1)[1] for request in http.sent] == ["uploadBlob", "putRecord"]
+
+
+def video(answer: Answer, *more: Answer) -> Any:
+    """What comes of a video whose upload is answered so."""
+    waiting = [Answer(200, {"token": "pass"}), answer, *more]
+    checkpoint: dict[str, Any] = {}
+    http = FakeHttp(lambda _: waiting.pop(0))
+    call = BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update)
+    outcome: Any = PLATFORM.prepare(call, Draft("", BLUESKY_ACCOUNT, (CLIP,)))
+    for _ in more:
+        outcome = PLATFORM.prepare(call, Draft("", BLUESKY_ACCOUNT, (CLIP,)))
+    return outcome
+
+
+BLOB = {"$type": "blob", "ref": {"$link": "bafkv"}, "mimeType": "video/mp4", "size": 10}
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        ([Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"})], Processing),
+        ([Answer(200, {"jobStatus": {"jobId": "j", "state": "JOB_STATE_SOMETHING_NEW"}})], Processing),
+        ([Answer(409, {"jobId": "j", "state": "JOB_STATE_COMPLETED", "error": "already_exists", "blob": BLOB})], Ready),
+        ([Answer(409, {"jobId": "j", "error": "already_exists"})], Processing),
+        (
+            [
+                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
+                Answer(200, {"jobStatus": {"jobId": "j", "state": "JOB_STATE_COMPLETED", "blob": BLOB}}),
+            ],
+            Ready,
+        ),
+        (
+            [
+                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
+                Answer(
+                    200,
+                    {"jobStatus": {"jobId": "j", "state": "JOB_STATE_FAILED", "failureCode": "encoding_failure"}},
+                ),
+            ],
+            Rejected,
+        ),
+        (
+            [
+                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
+                Answer(200, {"jobId": "j", "state": "JOB_STATE_FAILED", "failureCode": "pds_upload_failure"}),
+            ],
+            NotSent,
+        ),
+        ([Answer(400, {"error": "VideoTooLong", "message": "too long"})], Rejected),
+        ([Answer(401, {"error": "AuthMissing"})], AuthExpired),
+        ([Answer(503, {"error": "ServiceOverloaded"})], NotSent),
+        ([Answer(429, {})], RateLimited),
+    ],
+)
+def test_videos(answers: list[Answer], kind: type) -> None:
+    assert isinstance(video(*answers), kind)
+
+
+def test_the_pass_for_the_video_service_is_bound_and_short() -> None:
+    http = FakeHttp(BlueskyWorld())
+    PLATFORM.prepare(BLUESKY_SUBJECT.call(http), Draft("", BLUESKY_ACCOUNT, (CLIP,)))
+    asked, upload = http.sent
+    assert asked.params == {
+        "aud": "did:web:morel.us-east.host.bsky.network",
+        "lxm": "com.atproto.repo.uploadBlob",
+        "exp": str(int(NOW.timestamp()) + 1800),
+    }
+    assert upload.headers["Authorization"] == "Bearer pass"
+    assert upload.url.startswith("https://video.bsky.app/")
+
+
+# --- Publishing ---------------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_are_sent_again() -> None:
+    world, checkpoint = BlueskyWorld(), {}
+    draft = Draft("Hi example.com", BLUESKY_ACCOUNT)
+    bodies = []
+    for _ in range(2):
+        http = FakeHttp(world)
+        outcome = PLATFORM.publish(BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update), draft)
+        assert isinstance(outcome, Published)
+        bodies.append(http.sent[-1].json)
+    assert bodies[0] == bodies[1]
+    assert len(world.published()) == 1
+
+
+def test_the_key_is_committed_before_the_first_byte() -> None:
+    checkpoint: dict[str, Any] = {}
+    seen: list[dict[str, Any]] = []
+    world = BlueskyWorld()
+
+    def watching(sent: Sent) -> Answer:
+        seen.append(dict(checkpoint))
+        return world(sent)
+
+    http = FakeHttp(watching)
+    PLATFORM.publish(BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update), Draft("hi", BLUESKY_ACCOUNT))
+    assert seen[-1]["record"]["rkey"] == http.sent[-1].json["rkey"]
+
+
+def test_a_lost_blob_is_brought_again_at_the_next_try() -> None:
+    world = BlueskyWorld()
+    draft = Draft("hi", BLUESKY_ACCOUNT, (picture(),))
+    checkpoint = prepared(BLUESKY_SUBJECT, draft, world)
+    lost = FakeHttp(lambda _: Answer(400, {"error": "BlobNotFound", "message": "Could not find blob"}))
+    call = BLUESKY_SUBJECT.call(lost, checkpoint, checkpoint.update)
+    assert isinstance(PLATFORM.publish(call, draft), NotSent)
+    http = FakeHttp(world)
+    assert isinstance(PLATFORM.publish(BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update), draft), Published)
+    assert len(http.sent) == 2
+
+
+def test_an_earlier_try_under_another_time_is_found() -> None:
+    world, checkpoint = BlueskyWorld(), {}
+    draft = Draft("hi", BLUESKY_ACCOUNT)
+    first = PLATFORM.publish(BLUESKY_SUBJECT.call(FakeHttp(world), checkpoint, checkpoint.update), draft)
+    late = BLUESKY_SUBJECT.call(FakeHttp(world), checkpoint, checkpoint.update)
+    late.now = lambda: NOW + timedelta(hours=1)
+    outcome = PLATFORM.publish(late, draft)
+    assert isinstance(outcome, Unknown)
+    assert outcome.code == "record_exists"
+    found = PLATFORM.reconcile(late, draft, Doubt(NOW, None, frozenset()))
+    assert isinstance(found, Found)
+    assert isinstance(first, Published)
+    assert found.remote_id == first.remote_id
+    assert found.published_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(400, {"error": "RecordNotFound", "message": "no"}), Repeatable),
+        (Answer(400, {"error": "InvalidRequest", "message": "Could not locate record: at://x"}), Repeatable),
+        (Answer(400, {"error": "InvalidRequest", "message": "Could not find repo"}), Inconclusive),
+        (Answer(200, {"uri": "at://x", "cid": "b", "value": {"text": "something else"}}), Inconclusive),
+        (Answer(200, {"uri": "at://x", "cid": "b", "value": {"text": "hi"}}), Found),
+        (Answer(404, b""), Inconclusive),
+    ],
+)
+def test_looking_up(answer: Answer, kind: type) -> None:
+    checkpoint: dict[str, Any] = {}
+    draft = Draft("hi", BLUESKY_ACCOUNT)
+    PLATFORM.publish(BLUESKY_SUBJECT.call(FakeHttp(BlueskyWorld()), checkpoint, checkpoint.update), draft)
+    http = answering(answer)
+    found = PLATFORM.reconcile(BLUESKY_SUBJECT.call(http, checkpoint), draft, Doubt(NOW, None, frozenset()))
+    assert isinstance(found, kind), found
+    assert "Authorization" not in http.sent[0].headers
+
+
+def test_what_was_never_begun_may_be_sent() -> None:
+    http = FakeHttp(BlueskyWorld())
+    draft = Draft("hi", BLUESKY_ACCOUNT)
+    assert PLATFORM.reconcile(BLUESKY_SUBJECT.call(http), draft, Doubt(NOW, None, frozenset())) == Repeatable()
+    assert http.sent == []
+
+
+def test_links_by_did_where_the_handle_is_broken() -> None:
+    account = dataclasses.replace(BLUESKY_ACCOUNT, handle="handle.invalid")
+    call = BLUESKY_SUBJECT.call(FakeHttp(BlueskyWorld()))
+    call.account = account
+    outcome = PLATFORM.publish(call, Draft("hi", account))
+    assert isinstance(outcome, Published)
+    assert outcome.url is not None
+    assert outcome.url.startswith(f"https://bsky.app/profile/{DID}/post/")
