@@ -31,7 +31,8 @@ SECRET_TEXT = re.compile(
     # Slack does so too; the rest is known by its form: web tokens, and what issuers mark as theirs.
     r"|(hooks\.slack\.com/\w+/)[\w/-]+"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"
-    r"|\b(?:gh[pousr]_|github_pat_|xox[abprs]-|sk_live_|AKIA|ASIA|whsec_|glpat-|ya29\.)[\w-]{12,}"
+    r"|\b(?:gh[pousr]_|github_pat_|xox[abprs]-|sk_live_|whsec_|glpat-|ya29\.)[\w-]{12,}"
+    r"|\b(?-i:AKIA|ASIA)(?-i:[A-Z0-9]{16})\b"
 )
 REMEMBERED = 2048
 SHORTEST = 8

@@ -314,9 +314,7 @@ class _Answer:
 
 
 @contextmanager
-def _opened(
-    url: str, deadline: float, *, allow_loopback: bool, redirects: int = MAX_REDIRECTS
-) -> Iterator[_Answer]:
+def _opened(url: str, deadline: float, *, allow_loopback: bool, redirects: int = MAX_REDIRECTS) -> Iterator[_Answer]:
     """The answer with the file in it, after redirects; closed at the end."""
     first = url
     for _ in range(redirects + 1):

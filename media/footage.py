@@ -83,13 +83,6 @@ def _look(
     if known is None:
         message = f"videos of the kind {container.format.name} are not supported; save it as MP4"
         raise MediaRefused("unsupported", message, file=name)
-    stream = _picture_stream(container, name)
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > MAX_FRAME_PIXELS:
-        raise MediaRefused("bomb", f"{width} x {height} is more than 8K, which we decode at most", file=name)
-    sound = next((one for one in container.streams.audio if _codec(one)), None)
-    timing = _Timing(container, stream, name)
-    first = _samples(container, stream, timing, name)
     layout = boxes.Layout()
     if known[0] == "MP4":
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
@@ -98,6 +91,13 @@ def _look(
                 known = ("MOV", "video/quicktime")
         if not layout.complete:
             raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
+    stream = _picture_stream(container, name)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_FRAME_PIXELS:
+        raise MediaRefused("bomb", f"{width} x {height} is more than 8K, which we decode at most", file=name)
+    sound = next((one for one in container.streams.audio if _codec(one)), None)
+    timing = _Timing(container, stream, name)
+    first = _samples(container, stream, timing, name)
     codec = _codec(stream)
     sound_codec = _codec(sound) if sound is not None else ""
     if known[0] == "MKV" and {codec, sound_codec} <= _WEBM_CODECS:

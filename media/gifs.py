@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from media.decode import quiet
 from media.transcode import frames
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ def make(source: Path, probe: Probe, background: str, out: Path) -> None:
     ]
     pictures = _indexed(source, probe, background)
     first = next(pictures)
-    with quiet():
-        first.save(out, "GIF", save_all=True, append_images=pictures, duration=lasts, loop=0, disposal=1)
+    first.save(out, "GIF", save_all=True, append_images=pictures, duration=lasts, loop=0, disposal=1)
 
 
 def _indexed(source: Path, probe: Probe, background: str) -> Iterator[Image]:

@@ -281,7 +281,7 @@ class PublishingCall:
     key_lifetime_s: float | None = None
     """KEYED: how long the platform honours the key, seconds."""
     absence_provable: bool = True
-    """False: what a look-up does not find may still appear (moderation), so doubt ends in ``Found`` or with a person."""
+    """False: what a look-up does not find may still appear (moderation): doubt ends in ``Found`` or with a person."""
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,14 @@ def schedule(
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= 200:
         raise Refused("An idempotency key has 1 to 200 characters")
     arrived, wrong = intake.look_at([media] if isinstance(media, str) else list(media), settings)
+    unread = bool(wrong)
     post, bad = post_options(chosen)
     wrong += bad + strangers(chosen, targets)
     print_ = fingerprint(text, to, at, due, arrived, chosen)
 
     with _connection(session, settings) as conn:
-        known = _known(conn, idempotency_key, print_)
+        # With a file that cannot be read, the arguments cannot be compared with those of an earlier call.
+        known = _known(conn, idempotency_key, print_) if not unread else None
         if known is not None:
             return known
         now = database_now(conn)

@@ -427,6 +427,8 @@ def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
             else f"it is {status.value}"
         )
         return Change(row.id, row.account, False, status.value, told)
+    if conn.execute(select(Account.deleted_at).where(Account.id == row.account_id)).scalar_one() is not None:
+        return Change(row.id, row.account, False, status.value, "its account was deleted")
     if doubtful_attempts(conn, row.id):
         return Change(
             row.id,

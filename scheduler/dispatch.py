@@ -139,6 +139,7 @@ def _settled(conn: Connection, settings: Settings, row: Row[Any], account: Row[A
             target=Status.HELD,
             by="dispatch",
             held_for=HeldFor.RECONNECT.value,
+            claims=0,
             error_code="reconnect",
             error_message="the platform no longer accepts our access; connect the account again",
         )

@@ -27,7 +27,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; font-size: .87rem; } tr:last-child td { border-bottom: 0; }
 th.t, td.t { text-align: left; } td.w { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+td.n { white-space: normal; min-width: 9rem; max-width: 14rem; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; height: auto; } svg.chart { min-width: 40rem; } svg text { fill: var(--soft); font-size: 12px; }
 svg .value { fill: var(--ink); } .grid { stroke: var(--line); stroke-width: 1; }
 .published { fill: var(--good); background: var(--good); } .failed { fill: var(--bad); background: var(--bad); }
 .missed { fill: var(--missed); background: var(--missed); } .track { fill: var(--track); }
@@ -47,8 +48,8 @@ def page(made: Report) -> str:
         ("published", f"{total.published}", f"of {total.ended} that ended"),
         ("success", percent(total.success), f"{total.failed} failed, {total.missed} missed"),
         ("lateness, p95", duration(late["p95"]) if late else "-", f"median {duration(late['p50'])}" if late else ""),
-        ("need a person", f"{total.held}", "held, outcome not known or account to connect"),
-        ("retries", f"{total.retries}", f"{percent(total.error_rate)} of {total.attempts} attempts refused"),
+        ("need a person", f"{total.held}", "held until somebody looks"),
+        ("retries", f"{total.retries}", f"{percent(total.error_rate)} of {total.attempts} attempts not accepted"),
     ]
     if made.costs:
         tiles.append(("cost, estimate", f"${sum(one['dollars'] for one in made.costs):.2f}", "by X's price list"))
@@ -137,7 +138,7 @@ def _groups(groups: list[Group]) -> str:
         counts = (one.published, one.failed, one.missed, one.held, one.canceled, one.retries)
         cells = "".join(f"<td>{count}</td>" for count in counts)
         rows.append(
-            f'<tr><td class="t">{escape(one.name)}</td>{cells}<td>{percent(one.error_rate)}</td>'
+            f'<tr><td class="t n">{escape(one.name)}</td>{cells}<td>{percent(one.error_rate)}</td>'
             f'<td>{percent(one.success)}</td><td class="t">{_shares(one)}</td></tr>'
         )
     return _table(heads, rows, left=(0, 9))
@@ -147,14 +148,14 @@ def _shares(one: Group) -> str:
     """One bar: what came of the posts that ended."""
     x, drawn = 0.0, []
     for kind in KINDS:
-        wide = 150 * getattr(one, kind) / one.ended if one.ended else 0
+        wide = 120 * getattr(one, kind) / one.ended if one.ended else 0
         if wide:
             drawn.append(f'<rect class="{kind}" x="{x:.1f}" y="0" width="{wide:.1f}" height="12"/>')
             x += wide
     label = f"{one.published} published, {one.failed} failed, {one.missed} missed"
     return (
-        f'<svg viewBox="0 0 150 12" style="width:150px" role="img" aria-label="{label}">'
-        f'<title>{label}</title><rect class="track" width="150" height="12" rx="3"/>{"".join(drawn)}</svg>'
+        f'<svg viewBox="0 0 120 12" style="width:120px" role="img" aria-label="{label}">'
+        f'<title>{label}</title><rect class="track" width="120" height="12" rx="3"/>{"".join(drawn)}</svg>'
     )
 
 
@@ -221,4 +222,4 @@ def _table(heads: tuple[str, ...], rows: list[str], *, left: tuple[int, ...] = (
 
 
 def _svg(high: int, label: str, inside: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {high}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {high}" role="img" aria-label="{escape(label)}">{inside}</svg>'

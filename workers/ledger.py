@@ -274,6 +274,7 @@ def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int
         target=Status.HELD,
         by="publish",
         held_for=HeldFor.RECONNECT.value,
+        claims=0,
         error_code="reconnect",
         error_message="the platform no longer accepts our access; connect the account again",
     )

@@ -161,7 +161,14 @@ def _one(call: Call, draft: Draft, user: str, item: MediaItem, known: list[Entry
         _save(call, known)
     entry = known[index]
     if entry["state"] == "empty":
+        again = bool(entry.get("begun"))
+        if not again:
+            entry["begun"] = True
+            _save(call, known)
         stopped = rupload.send(call, item, str(entry.get("uri") or ""), str(entry["id"]))
+        if isinstance(stopped, Rejected) and again and drop(call):
+            # The bytes may have arrived before, and are not taken twice. Nobody sees the container: another one.
+            return NotSent("upload_lost", stopped.message, stopped.http_status)
         if stopped is not None:
             return stopped
         entry["state"] = "made"

@@ -180,6 +180,7 @@ class Mastodon(MastodonWords):
             "client_id": secrets.token_urlsafe(24),
             "client_secret": secrets.token_urlsafe(24),
             "client_secret_expires_at": 0,
+            "vapid_key": secrets.token_urlsafe(24),
         }
         self._apps[str(app["client_id"])] = app
         return json_response(app)

@@ -134,6 +134,8 @@ def _stack(folder: Path, page: str) -> Iterator[Path]:
             "SCHEDULERX_X_API_URL": page,
             "SCHEDULERX_PINTEREST_API_URL": page,
             "SCHEDULERX_LOG_FORMAT": "console",
+            # The demo posts more in a minute than a careful person would in an hour.
+            "SCHEDULERX_BURST_COUNT": "1000",
         }
     )
     for name in [name for name in os.environ if name.startswith(ours)]:

@@ -118,10 +118,14 @@ def test_a_channel_that_is_down_is_tried_again_and_touches_nothing_else(
     settings = environment.change(alert_urls=f"nonsense {channel.url}", alert_every_seconds=0)
     fail(fake, scheduled, pipeline, "one")
     look(settings)
-    rows = database.rows("SELECT channel, state, attempts, error, available_at > clock_timestamp() AS later"
-                         " FROM alert_messages ORDER BY id")
+    rows = database.rows(
+        "SELECT channel, state, attempts, error, available_at > clock_timestamp() AS later"
+        " FROM alert_messages ORDER BY id"
+    )
     assert [(row.channel, row.state, row.attempts, row.later) for row in rows] == [
-        ("1 ?", "waiting", 1, True), ("2 json", "waiting", 1, True)]
+        ("1 ?", "waiting", 1, True),
+        ("2 json", "waiting", 1, True),
+    ]
     assert "secret" not in "".join(row.error for row in rows)
     good = scheduled("two")
     pipeline.until_quiet()
@@ -231,8 +235,14 @@ def test_opening_and_closing_are_webhook_events(
     from scheduler import webhooks
 
     with transaction(settings.database()) as conn:
-        webhooks.add(conn, settings, "https://example.com/", origin="https://example.com",
-                     events=["alert.opened", "alert.closed"], by="person:test")
+        webhooks.add(
+            conn,
+            settings,
+            "https://example.com/",
+            origin="https://example.com",
+            events=["alert.opened", "alert.closed"],
+            by="person:test",
+        )
     number = fail(fake, scheduled, pipeline, "one")
     look(settings)
     with transaction(settings.database()) as conn:
@@ -240,7 +250,9 @@ def test_opening_and_closing_are_webhook_events(
     look(settings)
     rows = database.rows("SELECT event, data FROM webhook_deliveries ORDER BY created_at")
     assert [(row.event, row.data["rule"]) for row in rows] == [
-        ("alert.opened", "post_failed"), ("alert.closed", "post_failed")]
+        ("alert.opened", "post_failed"),
+        ("alert.closed", "post_failed"),
+    ]
 
 
 # --- The rules ----------------------------------------------------------------------------------------------
@@ -250,9 +262,12 @@ def test_missed_unknown_and_reconnect(
     settings: Any, told: list[tuple[str, str]], scheduled: Any, pipeline: Any, fake: FakePlatform, database: Any
 ) -> None:
     late = scheduled("late", at="2031-01-01T00:00Z")
-    database.run("UPDATE scheduled_posts SET due_at = clock_timestamp() - interval '3 hours',"
-                 " available_at = clock_timestamp() - interval '3 hours',"
-                 " window_ends_at = clock_timestamp() - interval '1 hour' WHERE id = :id", id=late)
+    database.run(
+        "UPDATE scheduled_posts SET due_at = clock_timestamp() - interval '3 hours',"
+        " available_at = clock_timestamp() - interval '3 hours',"
+        " window_ends_at = clock_timestamp() - interval '1 hour' WHERE id = :id",
+        id=late,
+    )
     pipeline.until_quiet()
     look(settings)
     assert rules(database) == ["post_missed"]
@@ -308,8 +323,12 @@ def test_quota_growth_and_success_rate(
     environment: Any, told: list[tuple[str, str]], scheduled: Any, pipeline: Any, fake: FakePlatform, database: Any
 ) -> None:
     settings = environment.change(
-        alert_urls="json://127.0.0.1:9", alert_every_seconds=0, alert_recovery_seconds=0,
-        alert_dead_letters_per_hour=3, alert_success_minimum=4, alert_success_percent=60,
+        alert_urls="json://127.0.0.1:9",
+        alert_every_seconds=0,
+        alert_recovery_seconds=0,
+        alert_dead_letters_per_hour=3,
+        alert_success_minimum=4,
+        alert_success_percent=60,
     )
     fake.quotas = (Quota("posts", 10, 3600),)
     for words in ("a", "b", "c"):
@@ -328,8 +347,10 @@ def test_quota_growth_and_success_rate(
 
 
 def test_a_webhook_that_takes_nothing_for_an_hour(settings: Any, database: Any, told: Any) -> None:
-    database.run("INSERT INTO webhooks (origin, sealed, failing_since, last_error)"
-                 " VALUES ('https://example.com', '', clock_timestamp() - interval '2 hours', 'HTTP 500')")
+    database.run(
+        "INSERT INTO webhooks (origin, sealed, failing_since, last_error)"
+        " VALUES ('https://example.com', '', clock_timestamp() - interval '2 hours', 'HTTP 500')"
+    )
     look(settings)
     assert rules(database) == ["webhook_failing"]
 
@@ -342,8 +363,12 @@ def test_one_watch_at_a_time(settings: Any, scheduled: Any, pipeline: Any, fake:
 
 
 def test_what_ended_long_ago_is_pruned(settings: Any, scheduled: Any, pipeline: Any, database: Any, told: Any) -> None:
-    database.run("INSERT INTO alerts (rule, subject, severity, message, mark, closed_at)"
-                 " VALUES ('x', 'y', 'warning', 'z', 0, clock_timestamp() - interval '31 days')")
-    database.run("INSERT INTO webhook_deliveries (webhook_id, event, data, state, finished_at)"
-                 " VALUES (1, 'x', '{}', 'delivered', clock_timestamp() - interval '31 days')")
+    database.run(
+        "INSERT INTO alerts (rule, subject, severity, message, mark, closed_at)"
+        " VALUES ('x', 'y', 'warning', 'z', 0, clock_timestamp() - interval '31 days')"
+    )
+    database.run(
+        "INSERT INTO webhook_deliveries (webhook_id, event, data, state, finished_at)"
+        " VALUES (1, 'x', '{}', 'delivered', clock_timestamp() - interval '31 days')"
+    )
     assert notify.prune(settings) == {"deliveries": 1, "alerts": 1, "audit": 0}

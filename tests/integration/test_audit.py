@@ -32,7 +32,13 @@ def test_what_people_do_to_posts_is_written_with_before_and_after(scheduled: Any
         cancel(number, by="person:bob")
         retry(number)
     assert actions(database) == [
-        "account.added", "post.scheduled", "post.edited", "post.rescheduled", "post.canceled", "post.retried"]
+        "account.added",
+        "post.scheduled",
+        "post.edited",
+        "post.rescheduled",
+        "post.canceled",
+        "post.retried",
+    ]
     _, made, edited, moved, canceled, retried = entries(database)
     assert {row.by for row in (made, edited, moved, retried)} == {"person:ada"}
     assert canceled.by == "person:bob"
@@ -44,7 +50,9 @@ def test_what_people_do_to_posts_is_written_with_before_and_after(scheduled: Any
     assert "Hello" not in str([tuple(row) for row in entries(database)])
 
 
-def test_what_people_do_to_accounts_is_written_without_credentials(settings: Any, account: Any, fake: Any, database: Any) -> None:
+def test_what_people_do_to_accounts_is_written_without_credentials(
+    settings: Any, account: Any, fake: Any, database: Any
+) -> None:
     account("fake:acme", token="secret-token-1234567890")
     account("fake:acme", token="secret-token-abcdefghij")
     with transaction(settings.database()) as conn:
@@ -55,8 +63,15 @@ def test_what_people_do_to_accounts_is_written_without_credentials(settings: Any
         accounts.rotate_keys(conn, settings)
         accounts.remove(conn, "fake:acme", by="person:ada")
     assert actions(database) == [
-        "account.added", "account.reconnected", "account.paused", "account.resumed", "everything.paused",
-        "everything.resumed", "key.rotated", "account.removed"]
+        "account.added",
+        "account.reconnected",
+        "account.paused",
+        "account.resumed",
+        "everything.paused",
+        "everything.resumed",
+        "key.rotated",
+        "account.removed",
+    ]
     assert "secret-token" not in str([tuple(row) for row in entries(database)])
     assert entries(database)[1].after == {"test": False, "fields": ["token"], "token_version": 2}
 
@@ -77,9 +92,9 @@ def test_what_people_do_to_dead_letters_is_written(
 
 def test_an_entry_goes_with_its_deed(settings: Any, scheduled: Any, database: Any) -> None:
     number = scheduled(at="2031-01-01T00:00Z")
-    with pytest.raises(ZeroDivisionError), transaction(settings.database()) as conn:
+    with transaction(settings.database()) as conn, conn.begin_nested() as savepoint:
         cancel(number, session=conn)
-        1 / 0  # noqa: B018 - the caller's own failure
+        savepoint.rollback()
     assert "post.canceled" not in actions(database)
 
 
@@ -93,8 +108,11 @@ def test_entries_cannot_be_changed_or_removed(scheduled: Any, database: Any, que
 def test_prune_removes_by_age_only_and_never_the_last_week(settings: Any, scheduled: Any, database: Any) -> None:
     scheduled()
     for days in (400, 8, 6):
-        database.run("INSERT INTO audit_log (at, by, action, subject)"
-                     " VALUES (clock_timestamp() - make_interval(days => :days), 'x', 'y', 'z')", days=days)
+        database.run(
+            "INSERT INTO audit_log (at, by, action, subject)"
+            " VALUES (clock_timestamp() - make_interval(days => :days), 'x', 'y', 'z')",
+            days=days,
+        )
     assert notify.prune(settings)["audit"] == 1
     with transaction(settings.database()) as conn:
         assert audit.prune(conn, days=0) == 1, "the entry of eight days; those of the last week stay"
@@ -105,9 +123,10 @@ def test_prune_removes_by_age_only_and_never_the_last_week(settings: Any, schedu
 
 def test_the_flag_alone_does_not_open_the_last_week(scheduled: Any, database: Any) -> None:
     scheduled()
-    with pytest.raises(DBAPIError, match="append-only"), database.connect() as conn, conn.begin():
+    with database.connect() as conn, conn.begin():
         conn.exec_driver_sql("SET LOCAL schedulerx.audit_prune = 'on'")
-        conn.exec_driver_sql("DELETE FROM audit_log")
+        with pytest.raises(DBAPIError, match="append-only"):
+            conn.exec_driver_sql("DELETE FROM audit_log")
 
 
 def test_the_command_shows_it(scheduled: Any, settings: Any, database: Any) -> None:

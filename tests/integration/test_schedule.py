@@ -377,3 +377,17 @@ def test_a_caller_that_commits_late_publishes_late_but_publishes(acme, database,
         session.commit()
     pipeline.until_quiet()
     assert database.post(number).status == "published"
+
+
+def test_a_key_whose_file_has_gone_says_that_the_file_is_missing(
+    account: Callable[..., int], fake: Any, pictures: dict[str, Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    account("fake:acme")
+    file = tmp_path / "soup.jpg"
+    shutil.copy(pictures["jpeg"], file)
+    schedule("Hello", to="fake:acme", at="2031-01-01T10:00Z", media=[file], idempotency_key="k")
+    file.unlink()
+    with pytest.raises(InvalidPost, match="missing"):
+        schedule("Hello", to="fake:acme", at="2031-01-01T10:00Z", media=[file], idempotency_key="k")

@@ -116,18 +116,22 @@ def test_success_and_failure_are_told_in_the_transaction_of_the_change(
     assert "text" not in published.data
 
 
-def test_a_change_that_is_rolled_back_is_not_told(scheduled: Any, settings: Any, database: Any, add: Any, receiver: Any) -> None:
+def test_a_change_that_is_rolled_back_is_not_told(
+    scheduled: Any, settings: Any, database: Any, add: Any, receiver: Any
+) -> None:
     from scheduler import cancel
 
     add(receiver.url)
     number = scheduled(at="2031-01-01T00:00Z")
-    with pytest.raises(ZeroDivisionError), transaction(settings.database()) as conn:
+    with transaction(settings.database()) as conn, conn.begin_nested() as savepoint:
         cancel(number, session=conn)
-        1 / 0  # noqa: B018 - the caller's own failure
+        savepoint.rollback()
     assert waiting(database) == []
 
 
-def test_only_the_events_that_were_asked_for(scheduled: Any, pipeline: Any, database: Any, add: Any, receiver: Any) -> None:
+def test_only_the_events_that_were_asked_for(
+    scheduled: Any, pipeline: Any, database: Any, add: Any, receiver: Any
+) -> None:
     wants_failures, _ = add(receiver.url, "post.failed")
     everything, _ = add(receiver.url)
     scheduled()
@@ -135,7 +139,9 @@ def test_only_the_events_that_were_asked_for(scheduled: Any, pipeline: Any, data
     assert {row.webhook_id for row in waiting(database)} == {everything} != {wants_failures}
 
 
-def test_a_receiver_that_is_down_leaves_publishing_alone(scheduled: Any, pipeline: Any, database: Any, add: Any, settings: Any) -> None:
+def test_a_receiver_that_is_down_leaves_publishing_alone(
+    scheduled: Any, pipeline: Any, database: Any, add: Any, settings: Any
+) -> None:
     add("http://127.0.0.1:1/hook")
     number = scheduled()
     pipeline.until_quiet()
@@ -205,7 +211,9 @@ def test_after_a_day_it_fails_and_can_be_replayed(
         assert webhooks.replay(conn, number, since_s=3600, everything=True, by="person:test") == 1
 
 
-def test_gone_is_final(scheduled: Any, pipeline: Any, database: Any, add: Any, receiver: Receiver, settings: Any) -> None:
+def test_gone_is_final(
+    scheduled: Any, pipeline: Any, database: Any, add: Any, receiver: Receiver, settings: Any
+) -> None:
     add(receiver.url)
     scheduled()
     pipeline.until_quiet()
@@ -243,8 +251,10 @@ def test_a_lease_that_ended_is_taken_again_and_two_webhooks_are_served_at_once(
         assert len(webhooks.claim(conn, settings, by="a")) == 1
         assert len(webhooks.claim(conn, settings, by="b")) == 1
         assert webhooks.claim(conn, settings, by="c") == []
-    database.run("UPDATE webhook_deliveries SET lease_expires_at = clock_timestamp() - interval '1 second'"
-                 " WHERE leased_by IS NOT NULL")
+    database.run(
+        "UPDATE webhook_deliveries SET lease_expires_at = clock_timestamp() - interval '1 second'"
+        " WHERE leased_by IS NOT NULL"
+    )
     assert notify.pump(settings) == 3
 
 
@@ -272,9 +282,15 @@ def test_removal_never_makes_a_change_of_a_post_fail(
 @pytest.mark.parametrize(
     "url",
     [
-        "https://127.0.0.1/hook", "https://10.0.0.7/hook", "https://169.254.169.254/latest/meta-data/",
-        "https://[::1]/hook", "https://localhost/hook", "https://user:pass@example.com/hook", "ftp://example.com/hook",
-        "http://203.0.113.9/hook", "not a url",
+        "https://127.0.0.1/hook",
+        "https://10.0.0.7/hook",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://[::1]/hook",
+        "https://localhost/hook",
+        "https://user:pass@example.com/hook",
+        "ftp://example.com/hook",
+        "http://203.0.113.9/hook",
+        "not a url",
     ],
 )
 def test_private_and_plain_addresses_are_refused(environment: Any, url: str) -> None:
@@ -317,7 +333,9 @@ def test_an_event_that_does_not_exist_is_refused(add: Any, receiver: Receiver) -
 
 def test_the_tables_hold_each_delivery_in_one_of_its_states(database: Any) -> None:
     with pytest.raises(IntegrityError):
-        database.run("INSERT INTO webhook_deliveries (webhook_id, event, data, state) VALUES (1, 'x', '{}', 'delivered')")
+        database.run(
+            "INSERT INTO webhook_deliveries (webhook_id, event, data, state) VALUES (1, 'x', '{}', 'delivered')"
+        )
 
 
 # --- The example receiver -----------------------------------------------------------------------------------
@@ -335,7 +353,13 @@ def example() -> Any:
 
 
 def test_the_example_verifies_signature_time_and_repetition(
-    example: Any, scheduled: Any, pipeline: Any, add: Any, settings: Any, database: Any, tmp_path: Path,
+    example: Any,
+    scheduled: Any,
+    pipeline: Any,
+    add: Any,
+    settings: Any,
+    database: Any,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handled: list[dict[str, Any]] = []
@@ -369,7 +393,8 @@ def test_the_example_verifies_signature_time_and_repetition(
 def test_the_example_refuses_old_and_future_requests(example: Any, age: int, believed: bool) -> None:
     now = 1_800_000_000
     headers = {
-        "SchedulerX-Id": "an-id", "SchedulerX-Timestamp": str(now - age),
+        "SchedulerX-Id": "an-id",
+        "SchedulerX-Timestamp": str(now - age),
         "SchedulerX-Signature": webhooks.sign("key", "an-id", now - age, b"{}"),
     }
     assert (example.believable("key", headers, b"{}", now) == "") is believed

@@ -24,7 +24,7 @@ def frame(width: int, height: int, number: int, of: int) -> Image.Image:
     return image
 
 
-def video(  # noqa: C901 - one maker for all awkwardnesses reads better than ten that differ in a line
+def video(
     path: Path,
     *,
     size: tuple[int, int] = (160, 120),

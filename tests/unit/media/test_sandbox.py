@@ -67,7 +67,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "too_slow"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", None),
         ("raise SystemExit(3)", None),
-        ("print('{\"failed\": \"the disk is full\"}')", None),
+        ('print(\'{"failed": "the disk is full"}\')', None),
     ],
 )
 def test_it_may_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, code: str | None) -> None:

@@ -185,9 +185,9 @@ def test_an_override_covers_all_hosts_of_bluesky() -> None:
 
     client = Client(api_hosts=PLATFORM.api_hosts, override="http://127.0.0.1:1")
     for host in ("bsky.social", "morel.us-east.host.bsky.network", "video.bsky.app"):
-        assert client._target(f"https://{host}/xrpc/x").netloc == "127.0.0.1:1"  # noqa: SLF001 - where it would go
+        assert client._target(f"https://{host}/xrpc/x").netloc == "127.0.0.1:1"
     for host in ("pds.example.org", "evilhost.bsky.network.example", "host.bsky.network"):
-        assert client._target(f"https://{host}/xrpc/x").netloc == host  # noqa: SLF001 - where it would go
+        assert client._target(f"https://{host}/xrpc/x").netloc == host
 
 
 # --- Sessions -----------------------------------------------------------------------------------------------

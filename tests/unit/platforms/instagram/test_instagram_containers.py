@@ -118,7 +118,8 @@ def test_an_image_with_all_its_words() -> None:
     [form] = forms(desk)
     assert form == {
         "image_url": "https://media.example/i.jpg", "caption": "Soup #lunch", "alt_text": "a bowl",
-        "location_id": "110", "collaborators": '["friend"]', "user_tags": json.dumps([{"username": "cook", "x": 0.5, "y": 0.2}]),
+        "location_id": "110", "collaborators": '["friend"]',
+        "user_tags": json.dumps([{"username": "cook", "x": 0.5, "y": 0.2}]),
     }  # fmt: skip
     assert all(sent.params["access_token"] == "IGA.old" for sent in desk.http.sent)
     assert {sent.url.split("/")[2] for sent in desk.http.sent} == {"graph.instagram.com"}
