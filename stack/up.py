@@ -119,6 +119,7 @@ def usual_programs(
 ) -> list[Program]:
     """Migrations first, then the default programs."""
     lasting = default_programs(
+        small=True,
         beat_schedule=str(home / "beat" / "schedule"),
         spool_id=environment.get(SPOOL_VARIABLE) or socket.gethostname(),
         cores=environment.get("SCHEDULERX_CORES"),

@@ -51,7 +51,7 @@ _counts: dict[str, int] = {}
 def by_program(running: Stack) -> dict[str, float]:
     """MB of each program with its children."""
     programs = running.programs()
-    if missing := {one.name for one in default_programs(beat_schedule="", spool_id="")} - set(programs):
+    if missing := {one.name for one in default_programs(beat_schedule="", spool_id="", small=True)} - set(programs):
         raise BenchBroken(f"does not run: {', '.join(sorted(missing))}\n{running.tail()}")
     found = {}
     for name, process in programs.items():

@@ -56,9 +56,9 @@ ACCOUNTS = {"x": 40, "pinterest": 4}
 OTHER_ACCOUNTS = 5
 
 KILLS = {
-    "publish worker": 34, "dispatch worker": 12, "followup worker": 10, "media worker": 3, "upload worker": 3,
-    "beat": 8, "broker": 7, "broker, restarted empty": 4, "postgres, immediate": 5, "postgres, kill -9": 2,
-    "platforms": 8, "object store": 4,
+    "publish worker": 24, "dispatch worker": 8, "followup worker": 8, "media worker": 3, "upload worker": 3,
+    "beat": 6, "broker": 12, "broker, restarted empty": 8, "postgres, immediate": 10, "postgres, kill -9": 4,
+    "platforms": 14, "object store": 6,
 }  # fmt: skip
 """What is killed, by weight."""
 BLOWS = {"worker stopped and woken": 8, "broker flushed": 6, "database connections cut": 8, "broker full": 2}

@@ -1,14 +1,27 @@
-"""Prune beyond the rows: what no row knows, and what dead runs left."""
+"""Prune beyond the rows: what no row knows, and what dead runs left. And the store against a strict server."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
+import resource
+import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
-from media.storage import Store
+import pytest
+
+from media import storage
+from media.errors import MediaRefused, StoreUnavailable
+from media.reach import check_public
+from media.storage import Store, StoreConfig
 from scheduler import prune
+
+sys.path.insert(0, str(Path(__file__).parent))
+import swift
 
 
 def test_orphans_are_found_only_when_old_and_known_to_nobody(
@@ -47,3 +60,63 @@ def test_folders_of_dead_runs_are_removed_when_old(settings):
     prune.stale_spool(settings)
     assert not (spool / "render-dead").exists()
     assert (spool / "unsent").is_dir()
+
+
+# --- Against a strict store -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """A store in OpenStack Swift, which refuses what S3 itself refuses."""
+    try:
+        with swift.running(tmp_path_factory.mktemp("swift")) as endpoint:
+            store = Store(StoreConfig(endpoint, swift.KEY, swift.SECRET, "bucket-one"))
+            store.ensure_bucket()
+            yield store
+    except swift.NotInstallable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.acceptance
+def test_swift_takes_files_whole_and_in_equal_parts(strict, tmp_path):
+    for size in (100, storage.PART_BYTES, 2 * storage.PART_BYTES + 77):
+        path = tmp_path / "file"
+        head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\1\0"
+        path.write_bytes(head + random.Random(size).randbytes(size - len(head)))
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        key = strict.rendition_key(sha256, "image/png")
+        strict.put_file(key, path, "image/png", sha256)
+        strict.put_file(key, path, "image/png", sha256)
+        strict.download(key, tmp_path / "back", sha256=sha256)
+        assert (tmp_path / "back").read_bytes() == path.read_bytes()
+        # As a platform fetches it: presigned, without credentials.
+        check_public(strict.public_url(key, 60), size=size, mime="image/png", allow_loopback=True)
+        with pytest.raises(MediaRefused) as caught:
+            check_public(strict.public_url(key, 60)[:-1] + "0", size=size, mime="image/png", allow_loopback=True)
+        assert caught.value.code == "forbidden"
+        strict.delete(key)
+        assert not strict.exists(key)
+
+
+@pytest.mark.acceptance
+def test_swift_refuses_wrong_keys_in_words(strict):
+    other = Store(replace(strict.config, secret_access_key="wrong"))
+    with pytest.raises(StoreUnavailable, match="secret key is wrong"):
+        other.check()
+
+
+@pytest.mark.slow
+@pytest.mark.acceptance
+def test_memory_stays_flat_while_200_megabytes_are_stored(strict, tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as out:
+        for number in range(200):
+            out.write(number.to_bytes(8, "big") * 131_072)
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    # Warm: the client itself takes 40 MB at its first use.
+    strict.check()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    strict.put_file("media/large", path, "video/mp4", sha256)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 5 * storage.PART_BYTES

@@ -380,7 +380,7 @@ def test_a_caller_that_commits_late_publishes_late_but_publishes(acme, database,
 
 
 def test_a_key_whose_file_has_gone_says_that_the_file_is_missing(
-    account: Callable[..., int], fake: Any, pictures: dict[str, Path], tmp_path: Path
+    account, fake, pictures, tmp_path
 ) -> None:
     import shutil
 
