@@ -28,7 +28,8 @@ th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(
 th { color: var(--soft); font-weight: 500; font-size: .87rem; } tr:last-child td { border-bottom: 0; }
 th.t, td.t { text-align: left; } td.w { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
 td.n { white-space: normal; min-width: 9rem; max-width: 14rem; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; height: auto; } svg.chart { min-width: 40rem; } svg text { fill: var(--soft); font-size: 12px; }
+svg { display: block; width: 100%; height: auto; }
+svg.chart { min-width: 40rem; } svg text { fill: var(--soft); font-size: 12px; }
 svg .value { fill: var(--ink); } .grid { stroke: var(--line); stroke-width: 1; }
 .published { fill: var(--good); background: var(--good); } .failed { fill: var(--bad); background: var(--bad); }
 .missed { fill: var(--missed); background: var(--missed); } .track { fill: var(--track); }

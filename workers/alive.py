@@ -77,9 +77,7 @@ def pulse(queue: str, beat_at: float | None = None, dispatched_at: float | None 
     )
 
 
-def hand_on(
-    settings: Settings, send: Callable[..., Any], beat_at: float | None, queues: Sequence[str]
-) -> None:
+def hand_on(settings: Settings, send: Callable[..., Any], beat_at: float | None, queues: Sequence[str]) -> None:
     """What a dispatch worker does with beat's heartbeat: marks beat and itself, and passes it to each queue.
 
     A queue with several workers gets as many pulses: its idle workers share them, and each should be seen.

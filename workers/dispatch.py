@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 
-from db.session import transaction
 from scheduler import dispatch, prune, rescue, tallies
 from scheduler.logging import logger
 from scheduler.settings import current
 from workers import alive
 from workers.app import task
 from workers.context import hint, send, worker_name
-from workers.followup import due_for_refresh
 
 log = logger(__name__)
 
@@ -42,10 +40,7 @@ def minute() -> None:
     settings = current()
     rescue.sweep(settings, hint)
     dispatch.visit(settings, hint, by=_me())
-    with transaction(settings.database()) as conn:
-        accounts = due_for_refresh(conn)
-    for account_id, token_version in accounts:
-        send("followup.refresh", (account_id, token_version, False))
+    send("followup.renew", ())
     tallies.roll(settings)
 
 

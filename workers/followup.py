@@ -74,6 +74,18 @@ def reconcile_task(scheduled_post_id: int, generation: int) -> None:
     reconcile(current(), scheduled_post_id, generation)
 
 
+@task("followup.renew")
+def renew_task() -> None:
+    """Renews the tokens that end soon. Here, and not in dispatch: it needs the platform modules, which
+    followup has loaded anyway.
+    """
+    settings = current()
+    with transaction(settings.database()) as conn:
+        due = due_for_refresh(conn)
+    for account_id, token_version in due:
+        refresh(settings, account_id, token_version, refused=False)
+
+
 @task("followup.refresh")
 def refresh_task(account_id: int, token_version: int, refused: bool = True) -> None:
     """Renews an account's tokens."""
@@ -591,16 +603,25 @@ def _refreshed(
     return False
 
 
-def due_for_refresh(conn: Connection, *, ahead_s: float = 600.0) -> list[tuple[int, int]]:
-    """Accounts whose tokens end within ``ahead_s`` seconds: (id, token version)."""
+def due_for_refresh(conn: Connection) -> list[tuple[int, int]]:
+    """Accounts whose tokens end soon, as each platform understands it: (id, token version)."""
+    known = set(registry.names())
+    present = conn.scalars(
+        select(accounts.c.platform)
+        .where(accounts.c.deleted_at.is_(None), accounts.c.token_expires_at.is_not(None))
+        .distinct()
+    ).all()
+    aheads = {name: registry.get(name).capabilities.refresh_ahead_s for name in present if name in known}
     rows = conn.execute(
         text("""
-            SELECT id, token_version FROM accounts
-             WHERE deleted_at IS NULL AND state = 'active' AND token_expires_at IS NOT NULL
-               AND token_expires_at < clock_timestamp() + make_interval(secs => :ahead)
+            SELECT a.id, a.token_version FROM accounts a
+              JOIN unnest(CAST(:platforms AS text[]), CAST(:aheads AS float8[])) AS p(platform, ahead)
+                ON p.platform = a.platform
+             WHERE deleted_at IS NULL AND state = 'active'
+               AND token_expires_at < clock_timestamp() + make_interval(secs => p.ahead)
                AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
                AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
         """),
-        {"ahead": ahead_s},
+        {"platforms": list(aheads), "aheads": list(aheads.values())},
     ).all()
     return [(row.id, row.token_version) for row in rows]

@@ -310,7 +310,6 @@ def spool_folder(settings: Settings, rendition_id: int) -> Path:
     return settings.spool() / f"rendition-{rendition_id}"
 
 
-
 class _Lost(Exception):
     """Somebody else has the row by now."""
 

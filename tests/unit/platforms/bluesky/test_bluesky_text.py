@@ -74,6 +74,7 @@ def test_counting_never_grows_by_joining(first: str, second: str) -> None:
         ("こちらhttps://example.com/日本。次", "https://example.com/日本", "https://example.com/%E6%97%A5%E6%9C%AC"),
         ("https://köln.de/straße", "https://köln.de/straße", "https://xn--kln-sna.de/stra%C3%9Fe"),
         ("https://example.com/a%20b", "https://example.com/a%20b", "https://example.com/a%20b"),
+        ("https://example.com/a_ and", "https://example.com/a_", None),
         ("http://localhost:8000/x", "http://localhost:8000/x", None),
         ("http://127.0.0.1/x", "http://127.0.0.1/x", None),
         ("http://[::1]:80/x", "http://[::1]:80/x", None),
