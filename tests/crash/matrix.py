@@ -80,7 +80,7 @@ RECONCILING = ("reconcile.start", "reconcile.answered", "reconcile.before_commit
 def _delivering() -> Iterator[Case]:
     """From the start of the task to the stored outcome: every kind."""
     for point, kind in itertools.product(STEPS, ALL):
-        hard = kind in {"lookup", "keyed", "none"}
+        hard = kind in {"lookup", "none"}
         yield Case(point, "kill", kind, fast=hard or point == "http.publishes.head_read")
         yield Case(point, "stop", kind, fast=kind in {"lookup", "none"} and point in ZOMBIES)
         if point != "outcome.after_commit":

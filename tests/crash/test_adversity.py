@@ -147,6 +147,7 @@ def test_a_read_only_database_loses_nothing(rig: Rig) -> None:
     assert public(rig, "none", "read-only") == 1
 
 
+@pytest.mark.slow
 def test_a_broker_at_its_memory_limit_costs_time_only(rig: Rig) -> None:
     with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
         broker.config_set("maxmemory", "100kb")
@@ -158,6 +159,7 @@ def test_a_broker_at_its_memory_limit_costs_time_only(rig: Rig) -> None:
     assert public(rig, "lookup", "full broker") == 1
 
 
+@pytest.mark.slow
 def test_an_emptied_broker_costs_a_lease(rig: Rig) -> None:
     numbers = [post("lookup", f"flushed {n}") for n in range(20)]
     with redis.Redis.from_url(str(rig.info.redis_url)) as broker:
@@ -196,6 +198,7 @@ def test_hints_that_are_repeated_stale_or_malformed_do_no_harm(rig: Rig) -> None
     assert {name: child.deaths for name, child in rig.children.items()} == deaths
 
 
+@pytest.mark.slow
 def test_what_is_no_message_at_all_ends_a_worker_once_and_delays_nobody_for_long(rig: Rig) -> None:
     """kombu ends its process over an entry that is not JSON. It is gone from the queue by then, so the worker
     that is started again does not meet it."""
@@ -231,7 +234,7 @@ def test_a_platform_that_takes_the_post_after_we_gave_up_is_not_sent_it_again(ri
     assert (found.evidence, public(rig, "lookup", "slow")) == ("reconciled", 1)
 
 
-@pytest.mark.parametrize("shift_s", [3600, -3600])
+@pytest.mark.parametrize("shift_s", [3600, pytest.param(-3600, marks=pytest.mark.slow)])
 def test_only_the_clock_of_the_database_counts(rig: Rig, shift_s: int) -> None:
     (rig.folder / "site" / "sitecustomize.py").write_text(FAST_CLOCK)
     # Not beat: it compares two clocks of its own, of which this moves one only.
