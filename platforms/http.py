@@ -243,9 +243,7 @@ class Client:
             CURRENT.journey = None
             if publishes:
                 adapter.close()
-        return Reply(
-            answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body, url
-        )
+        return Reply(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body, url)
 
     def _departure(self) -> None:
         if self._fence is not None:

@@ -74,9 +74,7 @@ def refresh(
     return _read(reply, old, call.now())
 
 
-def _read(
-    reply: Reply, old: Mapping[str, Json], now: datetime
-) -> Refreshed | AuthExpired | RateLimited | NotSent:
+def _read(reply: Reply, old: Mapping[str, Json], now: datetime) -> Refreshed | AuthExpired | RateLimited | NotSent:
     answer = mapping(reply.json())
     token = answer.get("access_token")
     if 200 <= reply.status < 300 and isinstance(token, str) and token:

@@ -71,9 +71,7 @@ def objects(value: Json) -> list[dict[str, Json]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def option_violations(
-    model: type[BaseModel], options: Mapping[str, Json], platform: str
-) -> Iterator[Violation]:
+def option_violations(model: type[BaseModel], options: Mapping[str, Json], platform: str) -> Iterator[Violation]:
     """One violation for each option that ``model`` refuses, named ``options.<name>``."""
     try:
         model.model_validate(dict(options))
@@ -83,9 +81,7 @@ def option_violations(
             unknown = problem["type"] == "extra_forbidden"
             yield Violation(
                 code="unknown_option" if unknown else "invalid_option",
-                message=f"{platform} has no option {name!r}."
-                if unknown
-                else f"Option {name!r}: {problem['msg']}.",
+                message=f"{platform} has no option {name!r}." if unknown else f"Option {name!r}: {problem['msg']}.",
                 field=f"options.{name}" if name else "options",
                 platform=platform,
             )

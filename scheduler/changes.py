@@ -106,9 +106,7 @@ def cancel(post: Post | int, *, by: str = PERSON, session: Session | Connection 
         return _recorded(conn, "post.canceled", rows, done, by)
 
 
-def _recorded(
-    conn: Connection, action: str, rows: Sequence[Row[Any]], done: Sequence[Change], by: str
-) -> Changes:
+def _recorded(conn: Connection, action: str, rows: Sequence[Row[Any]], done: Sequence[Change], by: str) -> Changes:
     """Writes who changed what into the audit trail, and answers with the post as it stands now."""
     ids = [row.id for row in rows]
     now = conn.execute(

@@ -87,9 +87,7 @@ def examine(settings: Settings) -> list[Check]:
 
 def examine_worker(settings: Settings, queue: str, host: str | None = None) -> list[Check]:
     """Whether this host's own worker of ``queue`` (or ``beat``) does its work: the check of one container or unit."""
-    alive = settings.alive_seconds * (
-        1 if queue == "beat" else 2
-    )  # several workers of a queue share the pulses
+    alive = settings.alive_seconds * (1 if queue == "beat" else 2)  # several workers of a queue share the pulses
     worker = "beat" if queue == "beat" else f"{queue}@{host or socket.gethostname()}"
 
     def look() -> list[Check]:
@@ -158,9 +156,7 @@ def _postgres(settings: Settings) -> list[Check]:
                 " pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool AS closed",
             )[0]
             if version["closed"]:
-                return [
-                    Check("database", State.DOWN, "takes no writes: it is a standby, or was set read-only")
-                ]
+                return [Check("database", State.DOWN, "takes no writes: it is a standby, or was set read-only")]
             found = [Check("database", State.OK, f"PostgreSQL {version['version']}"), _schema(conn)]
             if found[-1].state is State.DOWN:
                 return found
@@ -179,9 +175,7 @@ def _schema(conn: Any) -> Check:
         return Check("schema", State.OK, f"at {now}")
     if now and now > newest:
         # A newer version migrates before it restarts the workers; the schema serves both.
-        return Check(
-            "schema", State.DEGRADED, f"at {now}, newer than this program knows ({newest}); update it"
-        )
+        return Check("schema", State.DEGRADED, f"at {now}, newer than this program knows ({newest}); update it")
     return Check("schema", State.DOWN, f"at {now or 'nothing'}, newest is {newest}; run: schedulerx migrate")
 
 
@@ -212,8 +206,7 @@ def _living(conn: Any, settings: Settings) -> Iterator[Check]:
         yield Check(
             "beat",
             State.DEGRADED,
-            f"its ticks arrive {abs(beat['trip']):.0f} s {way}: its clock is wrong, or the"
-            " dispatch queue is behind",
+            f"its ticks arrive {abs(beat['trip']):.0f} s {way}: its clock is wrong, or the dispatch queue is behind",
         )
     else:
         yield Check("beat", State.OK, f"its clock moved {beat['age']:.0f} s ago")
@@ -237,9 +230,7 @@ def _living(conn: Any, settings: Settings) -> Iterator[Check]:
 def _work(conn: Any, settings: Settings) -> Iterator[Check]:
     paused = _rows(conn, "SELECT by FROM switches WHERE name = 'all'")
     if paused:
-        yield Check(
-            "stop button", State.DEGRADED, f"pressed by {paused[0]['by']}; release it with: schedulerx resume"
-        )
+        yield Check("stop button", State.DEGRADED, f"pressed by {paused[0]['by']}; release it with: schedulerx resume")
     late = _rows(conn, LATE, late=settings.late_seconds)[0]
     if late["n"] and not paused:
         yield Check(
@@ -269,8 +260,7 @@ def _work(conn: Any, settings: Settings) -> Iterator[Check]:
         yield Check(
             "media",
             State.DEGRADED,
-            f"{stuck['n']} files wait on the disk of {stuck['spools']}, whose upload worker"
-            " does not take them",
+            f"{stuck['n']} files wait on the disk of {stuck['spools']}, whose upload worker does not take them",
         )
     elif unready:
         yield Check("media", State.DEGRADED, f"{unready} posts are due and their media is not ready")
@@ -293,16 +283,12 @@ def _broker(settings: Settings) -> Check:
     finally:
         client.close()
     kind, version = (
-        ("Valkey", info["valkey_version"])
-        if "valkey_version" in info
-        else ("Redis", info.get("redis_version"))
+        ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
     keeps = info.get("maxmemory_policy", "noeviction")
     limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     if keeps != "noeviction":
-        return Check(
-            "broker", State.DEGRADED, f"maxmemory-policy is {keeps}; set it to noeviction, or hints vanish"
-        )
+        return Check("broker", State.DEGRADED, f"maxmemory-policy is {keeps}; set it to noeviction, or hints vanish")
     if limit and used > BROKER_NEARLY_FULL * limit:
         return Check(
             "broker",

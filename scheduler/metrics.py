@@ -108,9 +108,7 @@ class Collector:
         import redis
 
         up = GaugeMetricFamily("schedulerx_broker_up", "1 where the broker answered this scrape.")
-        depth = GaugeMetricFamily(
-            "schedulerx_queue_depth", "Hints that wait in the broker.", labels=["queue"]
-        )
+        depth = GaugeMetricFamily("schedulerx_queue_depth", "Hints that wait in the broker.", labels=["queue"])
         memory = GaugeMetricFamily("schedulerx_broker_memory_bytes", "Memory that the broker uses.")
         limit = GaugeMetricFamily("schedulerx_broker_memory_limit_bytes", "Its maxmemory; 0: none.")
         try:

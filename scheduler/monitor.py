@@ -63,9 +63,7 @@ class Monitor:
             HEALTH_KEPT_S if kept_s is None else kept_s, partial(health.examine, settings)
         )
         collector = Collector(settings, self.health)
-        self.figures: Kept[bytes] = Kept(
-            FIGURES_KEPT_S if kept_s is None else kept_s, partial(exposition, collector)
-        )
+        self.figures: Kept[bytes] = Kept(FIGURES_KEPT_S if kept_s is None else kept_s, partial(exposition, collector))
 
     def answer(self, path: str, *, trusted: bool) -> tuple[int, str, bytes]:
         """(status, content type, body) of a request.
@@ -78,8 +76,7 @@ class Monitor:
             found = self.health()
             state = health.overall(found)
             checks = [
-                {"name": one.name, "state": one.state, **({"message": one.message} if trusted else {})}
-                for one in found
+                {"name": one.name, "state": one.state, **({"message": one.message} if trusted else {})} for one in found
             ]
             body = json.dumps({"state": state, "checks": checks}, indent=2).encode() + b"\n"
             return 503 if state is State.DOWN else 200, "application/json", body
@@ -148,9 +145,7 @@ def listen(settings: Settings, host: str, port: int, *, kept_s: float | None = N
     """A server that is bound and not yet serving. :raises NotConfigured: it cannot listen there."""
     monitor = Monitor(settings, kept_s=kept_s)
     if not is_loopback(host) and settings.monitor_token is None:
-        log.warning(
-            "monitor.open", host=host, told="figures and reasons are refused without SCHEDULERX_MONITOR_TOKEN"
-        )
+        log.warning("monitor.open", host=host, told="figures and reasons are refused without SCHEDULERX_MONITOR_TOKEN")
     try:
         return Server((host, port), partial(Handler, monitor, is_loopback(host)))
     except OSError as error:
@@ -170,9 +165,7 @@ def is_loopback(host: str) -> bool:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serves until the process is ended."""
     with listen(settings, host, port) as server:
-        sys.stdout.write(
-            f"monitor ready on http://{host}:{server.server_address[1]} (/live, /ready, /metrics)\n"
-        )
+        sys.stdout.write(f"monitor ready on http://{host}:{server.server_address[1]} (/live, /ready, /metrics)\n")
         sys.stdout.flush()
         try:
             server.serve_forever()

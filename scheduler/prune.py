@@ -145,9 +145,7 @@ KNOWN = text("""
      UNION SELECT k FROM unnest(CAST(:keys AS text[])) AS k JOIN renditions r ON k LIKE '%/' || r.sha256 || '%'
 """)
 """The last line: a rendition that waits for its upload has its bytes' hash already, but no name in the store."""
-FETCHING = text(
-    "SELECT count(*) FROM media_assets WHERE state = 'pending' AND source_url IS NOT NULL AND claims > 0"
-)
+FETCHING = text("SELECT count(*) FROM media_assets WHERE state = 'pending' AND source_url IS NOT NULL AND claims > 0")
 
 
 def orphans(settings: Settings) -> Iterator[StoredObject]:

@@ -51,9 +51,7 @@ class Credentials:
         except FileNotFoundError:
             pass
         except ValueError as error:
-            raise StackError(
-                f"{self.path} is damaged; remove it and the next start makes new ones"
-            ) from error
+            raise StackError(f"{self.path} is damaged; remove it and the next start makes new ones") from error
 
     def _keep(self, name: str, value: str) -> str:
         self._values[name] = value

@@ -55,9 +55,7 @@ class EmbeddedStack:
     def start(self, only: Collection[str] = ALL) -> StackInfo:
         """Start the named services and wait until they answer. Leftovers of a killed run end first."""
         if unknown := set(only) - ALL:
-            raise StackError(
-                f"no such service: {', '.join(sorted(unknown))}; there are {', '.join(sorted(ALL))}"
-            )
+            raise StackError(f"no such service: {', '.join(sorted(unknown))}; there are {', '.join(sorted(ALL))}")
         try:
             self._start(self.open(), only)
         except BaseException:

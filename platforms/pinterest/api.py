@@ -91,9 +91,7 @@ def refusal(call: Call, reply: Reply) -> Refusal:
                 return RateLimited(now + SPAM_WAIT, f"Pinterest blocks it as spam: {message}", 429)
             names = ("x-ratelimit-reset", "retry-after")
             times = [until for name in names if (until := moment(reply.headers.get(name), now)) is not None]
-            return RateLimited(
-                max(times, default=now + LIMIT_WAIT), f"Pinterest's rate limit: {message}", 429
-            )
+            return RateLimited(max(times, default=now + LIMIT_WAIT), f"Pinterest's rate limit: {message}", 429)
     return NotSent(
         "server_error" if reply.status >= 500 else "bad_answer",
         f"Pinterest answered {reply.status}.",

@@ -20,9 +20,7 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Name = Annotated[
-    str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, min_length=1, max_length=180)
-]
+Name = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, min_length=1, max_length=180)]
 
 
 class Options(BaseModel):
@@ -78,9 +76,7 @@ def _choose(wanted: str, known: list[dict[str, Json]] | None, what: str, field: 
     if known is None:
         if wanted.isascii() and wanted.isdecimal():
             return wanted
-        message = (
-            f"The account's {what}s were not read, so {wanted!r} cannot be found by its name: give its id."
-        )
+        message = f"The account's {what}s were not read, so {wanted!r} cannot be found by its name: give its id."
         return Violation(f"{what}s_unknown", message, field, platform="pinterest")
     for same in (
         lambda entry: str(entry.get("id")) == wanted,

@@ -64,9 +64,7 @@ class Pinterest:
         transport=Transport.EITHER,
         alt_text_limit=500,
         threads=False,
-        quotas=(
-            Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),
-        ),
+        quotas=(Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),),
         source="Pinterest API v5: OpenAPI 5.23.0, 2025-12; rate limits page, 2026",
         prepare_lead_s=0.0,
         url_pattern="https://www.pinterest.com/pin/{remote_id}",
@@ -106,9 +104,7 @@ class Pinterest:
 
     def _text_violations(self, draft: Draft) -> Iterator[Violation]:
         if len(draft.text) > DESCRIPTION_LIMIT:
-            message = (
-                f"The description has {len(draft.text)} characters; Pinterest allows {DESCRIPTION_LIMIT}."
-            )
+            message = f"The description has {len(draft.text)} characters; Pinterest allows {DESCRIPTION_LIMIT}."
             yield self._violation("text_too_long", message)
 
     def _media_violations(self, draft: Draft) -> Iterator[Violation]:

@@ -25,9 +25,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency-ms", type=float, default=0.0, help="of every platform call")
     parser.add_argument("--ready-file", type=Path, help="gets the URL and the pid once it listens")
     parser.add_argument("--enforce-limits", action="store_true", help="answer 429 at the published limits")
-    parser.add_argument(
-        "--refuse-duplicates", action="store_true", help="refuse the same text twice, as X does"
-    )
+    parser.add_argument("--refuse-duplicates", action="store_true", help="refuse the same text twice, as X does")
     return parser.parse_args()
 
 

@@ -137,9 +137,7 @@ class Accounts:
     def can_refresh(self, account: Account) -> bool:
         """Whether a refresh token of it is known and good."""
         return any(
-            token.refresh
-            and self.good(token)
-            and (token.platform, token.account) == (account.platform, account.name)
+            token.refresh and self.good(token) and (token.platform, token.account) == (account.platform, account.name)
             for token in self._tokens.values()
         )
 

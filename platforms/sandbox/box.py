@@ -159,9 +159,7 @@ class Sandbox:
 
     def account(self, platform: str, name: str, **wanted: Any) -> dict[str, Any]:
         """Makes or changes an account; its tokens."""
-        return self._in_loop(
-            lambda: self._control.set_account({"platform": platform, "name": name, **wanted})
-        )
+        return self._in_loop(lambda: self._control.set_account({"platform": platform, "name": name, **wanted}))
 
     def reset(self, *, keep_accounts: bool = False) -> None:
         self._in_loop(lambda: self._control.reset(keep_accounts=keep_accounts))

@@ -70,9 +70,7 @@ class Post:
         }
 
 
-def fingerprint(
-    platform: str, account: str, text: str, shas: Iterable[str], fields: Mapping[str, Any]
-) -> str:
+def fingerprint(platform: str, account: str, text: str, shas: Iterable[str], fields: Mapping[str, Any]) -> str:
     """One value for what readers of the account would take for the same post.
 
     Alt text is left out on purpose: a post that was sent a second time without its alt text is a double.
@@ -124,9 +122,7 @@ class Ledger:
         """What an account shows; without posts younger than ``lag_s``."""
         shown_until = time.time() - lag_s
         posts = self._by_account.get((platform, account), ())
-        return [
-            post for post in reversed(posts) if post.deleted_at is None and post.accepted_at <= shown_until
-        ]
+        return [post for post in reversed(posts) if post.deleted_at is None and post.accepted_at <= shown_until]
 
     def accounts(self) -> list[Key]:
         """Accounts that have posts, in the order of their first."""
@@ -152,9 +148,7 @@ class Ledger:
         accounts: dict[Key, dict[str, Any]] = {}
         for same in seen.values():
             key = (same[0].platform, same[0].account)
-            row = accounts.setdefault(
-                key, {"platform": key[0], "account": key[1], "accepted": 0, "distinct": 0}
-            )
+            row = accounts.setdefault(key, {"platform": key[0], "account": key[1], "accepted": 0, "distinct": 0})
             row["accepted"] += len(same)
             row["distinct"] += 1
         doubled = [

@@ -155,9 +155,7 @@ class MediaStore:
         return self._media.get((platform, media_id))
 
     def of_account(self, platform: str, account: str) -> list[Media]:
-        return [
-            media for media in self._media.values() if media.platform == platform and media.account == account
-        ]
+        return [media for media in self._media.values() if media.platform == platform and media.account == account]
 
     def save(self, media: Media) -> Media:
         """Creates or replaces."""

@@ -102,9 +102,7 @@ class Pages:
         return _page("SchedulerX sandbox", body)
 
     async def _feed(self, _request: Request) -> Response:
-        return Response(
-            200, self._live().encode(), "text/html; charset=utf-8", (("cache-control", "no-store"),)
-        )
+        return Response(200, self._live().encode(), "text/html; charset=utf-8", (("cache-control", "no-store"),))
 
     async def _post(self, request: Request) -> Response:
         wanted = request.args["id"]
@@ -184,9 +182,7 @@ class Pages:
         if link := fields.get("link"):
             foot.append(_link(str(link)))
         if reply := fields.get("reply_to"):
-            foot.append(
-                f'<a href="/{emulator.name}/status/{escape(str(reply))}">in reply to {escape(str(reply))}</a>'
-            )
+            foot.append(f'<a href="/{emulator.name}/status/{escape(str(reply))}">in reply to {escape(str(reply))}</a>')
         if board := self._board(post):
             foot.append(f"<span>on {escape(board)}</span>")
         return f'<article>{title}{text}{_pictures(post)}<div class="foot">{"".join(foot)}</div></article>'
@@ -240,6 +236,4 @@ def _page(title: str, body: str, status: int = 200) -> Response:
         '<noscript><meta http-equiv="refresh" content="3"></noscript>'
         f"</head><body>{body}</body></html>"
     )
-    return Response(
-        status, html.encode(), "text/html; charset=utf-8", (POLICY, ("cache-control", "no-store"))
-    )
+    return Response(status, html.encode(), "text/html; charset=utf-8", (POLICY, ("cache-control", "no-store")))

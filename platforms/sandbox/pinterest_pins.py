@@ -33,9 +33,7 @@ _SLIDE: dict[str, Shape] = {"title": Text(), "description": Text(), "link": Text
 
 SOURCES: dict[str, Fields] = {
     "image_url": open_fields({"url": Text(low=1), "is_standard": Flag()}, "url"),
-    "image_base64": open_fields(
-        {"content_type": _MIME, "data": _DATA, "is_standard": Flag()}, "content_type", "data"
-    ),
+    "image_base64": open_fields({"content_type": _MIME, "data": _DATA, "is_standard": Flag()}, "content_type", "data"),
     "video_id": open_fields(
         {
             "media_id": _ID,
@@ -53,9 +51,7 @@ SOURCES: dict[str, Fields] = {
     ),
     "multiple_image_base64": open_fields(
         {
-            "items": Many(
-                open_fields({**_SLIDE, "content_type": _MIME, "data": _DATA}, "content_type", "data"), 2, 5
-            ),
+            "items": Many(open_fields({**_SLIDE, "content_type": _MIME, "data": _DATA}, "content_type", "data"), 2, 5),
             "index": Whole(low=0),
         },
         "items",
@@ -116,9 +112,7 @@ class Pins:
             picture.alt = body.get("alt_text") or ""
         fields = {name: body[name] for name in ("title", "link", "board_section_id") if body.get(name)}
         if "items" in source:
-            fields["slides"] = [
-                {name: item[name] for name in _SLIDE if item.get(name)} for item in source["items"]
-            ]
+            fields["slides"] = [{name: item[name] for name in _SLIDE if item.get(name)} for item in source["items"]]
         fields["board_id"] = board["id"]
         private = {"kind": media_kind, "dominant_color": body.get("dominant_color")}
         post = Post(
@@ -166,9 +160,7 @@ class Pins:
         chosen = [post for post in posts if board_id is None or post.fields["board_id"] == board_id]
         return self._words.page(request, [self._shown(post) for post in chosen])
 
-    async def _pictures(
-        self, account: Account, kind: str, source: dict[str, Any]
-    ) -> tuple[list[Picture], str]:
+    async def _pictures(self, account: Account, kind: str, source: dict[str, Any]) -> tuple[list[Picture], str]:
         """What the pin will show, fetched or decoded in full; and what kind of media that is."""
         if kind == "image_url":
             return [await self._pulled(source["url"])], "image"
@@ -193,9 +185,7 @@ class Pins:
         except FetchError as error:
             raise self._words.refuse(400, f"Unable to reach the URL: {error}.") from None
         if fetched.content_type not in URL_MIMES:
-            raise self._words.refuse(
-                400, f"The URL is not an image: {fetched.content_type or 'no content type'}."
-            )
+            raise self._words.refuse(400, f"The URL is not an image: {fetched.content_type or 'no content type'}.")
         return await self._decoded(fetched.data, None)
 
     async def _sent(self, text: str, content_type: str) -> Picture:
@@ -227,9 +217,7 @@ class Pins:
         elif "cover_image_data" in source and "cover_image_content_type" in source:
             await self._sent(source["cover_image_data"], source["cover_image_content_type"])
         elif "cover_image_key_frame_time" not in source:
-            raise self._words.refuse(
-                400, "cover_image_url or cover_image_content_type is required for a video."
-            )
+            raise self._words.refuse(400, "cover_image_url or cover_image_content_type is required for a video.")
         return Picture(media.sha256, "", media.mime)
 
     def _shown(self, post: Post) -> dict[str, Any]:

@@ -91,9 +91,7 @@ class Response:
         return "\r\n".join((*lines, "", "")).encode("latin-1", "replace") + self.body
 
 
-def json_response(
-    value: Any, status: int = 200, *, content_type: str = "application/json; charset=utf-8"
-) -> Response:
+def json_response(value: Any, status: int = 200, *, content_type: str = "application/json; charset=utf-8") -> Response:
     """``value`` as JSON."""
     return Response(status, _encode(value).encode(), content_type)
 

@@ -184,9 +184,7 @@ class X(Emulator):
         if "reply_settings" in body:
             private["reply_settings"] = body["reply_settings"]
         pictures = [Picture(item.sha256, item.alt, item.mime, item.width, item.height) for item in attached]
-        post = Post(
-            "x", account.name, post_id, text, pictures, time.time(), request.began_at, fields, private
-        )
+        post = Post("x", account.name, post_id, text, pictures, time.time(), request.began_at, fields, private)
         self.world.ledger.accept(post)
         data = {"id": post_id, "text": wrapped, "edit_history_tweet_ids": [post_id]}
         return json_response({"data": data}, 201)
@@ -197,16 +195,12 @@ class X(Emulator):
         if len(set(wanted)) != len(wanted) or any(media is None for media in found):
             response = self.error(400)
             problem = json.loads(response.body)
-            problem["errors"] = [
-                {"parameters": {"media.media_ids": wanted}, "message": "Your media IDs are invalid."}
-            ]
+            problem["errors"] = [{"parameters": {"media.media_ids": wanted}, "message": "Your media IDs are invalid."}]
             response.body = json.dumps(problem).encode()
             raise RefusedError(response)
         return [media for media in found if media is not None]
 
-    def _check_content(
-        self, account: Account, body: dict[str, Any], text: str, attached: Sequence[Media]
-    ) -> None:
+    def _check_content(self, account: Account, body: dict[str, Any], text: str, attached: Sequence[Media]) -> None:
         """:raises RefusedError: the content is against X's rules."""
         exclusive = [name for name in ("media", "poll", "quote_tweet_id", "card_uri") if name in body]
         if len(exclusive) > 1:

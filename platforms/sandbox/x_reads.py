@@ -117,12 +117,8 @@ class XReads:
             raise self._x.refuse(404, f"Could not find user with id: [{request.args['id']}].")
         size = query.get("max_results", "10")
         if not size.isdigit() or not 5 <= int(size) <= 100:
-            raise self._x.refuse(
-                400, f"The `max_results` query parameter value [{size}] is not between 5 and 100"
-            )
-        posts = self._selected(
-            query, self._world.ledger.newest_first("x", owner.name, lag_s=request.read_lag_s)
-        )
+            raise self._x.refuse(400, f"The `max_results` query parameter value [{size}] is not between 5 and 100")
+        posts = self._selected(query, self._world.ledger.newest_first("x", owner.name, lag_s=request.read_lag_s))
         page = posts[: int(size)]
         answer = self._shown(request, page)
         meta: dict[str, Any] = {"result_count": len(page)}
@@ -198,9 +194,7 @@ class XReads:
         if "author_id" in expansions:
             names = {post.account: None for post in posts}
             accounts = [self._world.accounts.ensure("x", name) for name in names]
-            includes["users"] = [
-                {"id": a.user_id, "name": a.display_name, "username": a.username} for a in accounts
-            ]
+            includes["users"] = [{"id": a.user_id, "name": a.display_name, "username": a.username} for a in accounts]
         if any(includes.values()):
             answer["includes"] = {name: rows for name, rows in includes.items() if rows}
         return answer

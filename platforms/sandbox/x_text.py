@@ -72,9 +72,7 @@ def _weight(code: int) -> int:
     return 1 if light else 2
 
 
-def stored(
-    text: str, post_id: str, username: str, media_keys: Sequence[str]
-) -> tuple[str, list[dict[str, Any]]]:
+def stored(text: str, post_id: str, username: str, media_keys: Sequence[str]) -> tuple[str, list[dict[str, Any]]]:
     """The text as reads return it, and its ``entities.urls``. Attached media add a link of their own."""
     pieces: list[str] = []
     urls: list[dict[str, Any]] = []

@@ -124,14 +124,10 @@ def _limited(reply: Reply, problem: _Problem, now: datetime) -> RateLimited | No
 
 def _forbidden(reply: Reply, problem: _Problem) -> Rejected | AuthExpired:
     if problem.kind in _RECONNECT_TYPES:
-        return AuthExpired(
-            problem.kind.replace("-", "_"), f"X: {problem.detail}", reply.status, permanent=True
-        )
+        return AuthExpired(problem.kind.replace("-", "_"), f"X: {problem.detail}", reply.status, permanent=True)
     operator = problem.kind in _OPERATOR_TYPES
     code = problem.kind.replace("-", "_") if operator else "forbidden"
-    return Rejected(
-        code, f"X refused: {problem.detail or 'no reason given'}", reply.status, operator_alert=operator
-    )
+    return Rejected(code, f"X refused: {problem.detail or 'no reason given'}", reply.status, operator_alert=operator)
 
 
 def refusal(call: Call, reply: Reply) -> Refusal:
@@ -154,9 +150,7 @@ def refusal(call: Call, reply: Reply) -> Refusal:
         case 404:
             return Rejected("not_found", f"X does not know it: {problem.detail or 'not found'}", 404)
         case 400 | 413:
-            return Rejected(
-                "invalid_request", f"X refused: {problem.detail or 'no reason given'}", reply.status
-            )
+            return Rejected("invalid_request", f"X refused: {problem.detail or 'no reason given'}", reply.status)
     return NotSent(
         "server_error" if reply.status >= 500 else "bad_answer",
         f"X answered {reply.status}.",

@@ -95,8 +95,7 @@ def _without_scheme(match: re.Match[str]) -> list[Link]:
         return []
     offset = match.start("domain")
     found = [
-        Link(offset + part.start(), offset + part.end(), part[0])
-        for part in _ASCII_DOMAIN.finditer(match["domain"])
+        Link(offset + part.start(), offset + part.end(), part[0]) for part in _ASCII_DOMAIN.finditer(match["domain"])
     ]
     if found and match["path"]:
         last = found[-1]

@@ -180,9 +180,7 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
     return Inconclusive(f"More than {MAX_PAGES * PAGE} posts since the attempt; not all were read.")
 
 
-def _decide(
-    call: Call, sought: Sought, posts: list[dict[str, Json]], doubt: Doubt, since: datetime
-) -> Reconciled:
+def _decide(call: Call, sought: Sought, posts: list[dict[str, Json]], doubt: Doubt, since: datetime) -> Reconciled:
     undecided = False
     same: list[Found] = []
     for post in posts:

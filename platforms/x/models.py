@@ -17,9 +17,7 @@ class Poll(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    options: list[Annotated[str, StringConstraints(min_length=1, max_length=25)]] = Field(
-        min_length=2, max_length=4
-    )
+    options: list[Annotated[str, StringConstraints(min_length=1, max_length=25)]] = Field(min_length=2, max_length=4)
     duration_minutes: int = Field(ge=5, le=10_080)
 
 

@@ -96,13 +96,9 @@ class X:
         if not draft.text.strip() and (not draft.media or draft.options.get("poll")):
             yield self._violation("empty_post", "A post on X needs a text or media; a poll needs a text.")
         if length > LIMIT:
-            yield self._violation(
-                "text_too_long", f"X counts {length} characters; at most {LIMIT} are allowed."
-            )
+            yield self._violation("text_too_long", f"X counts {length} characters; at most {LIMIT} are allowed.")
         if not INVALID_CHARACTERS.isdisjoint(draft.text):
-            yield self._violation(
-                "invalid_character", "X refuses U+FFFE, U+FEFF (byte order mark) and U+FFFF."
-            )
+            yield self._violation("invalid_character", "X refuses U+FFFE, U+FEFF (byte order mark) and U+FFFF.")
         if len(_CASHTAG.findall(draft.text)) > _MAX_CASHTAGS:
             yield self._violation("too_many_cashtags", "X allows one cashtag ($NAME) in a post.")
 
@@ -116,15 +112,11 @@ class X:
         if draft.media and draft.options.get("poll"):
             yield self._violation("poll_with_media", "On X a poll has no media.", "options.poll")
         if draft.options.get("tagged_user_ids") and not draft.media:
-            yield self._violation(
-                "tags_without_media", "Only media can be tagged.", "options.tagged_user_ids"
-            )
+            yield self._violation("tags_without_media", "Only media can be tagged.", "options.tagged_user_ids")
         alt_limit = self.capabilities.alt_text_limit or 0
         for item in draft.media:
             if item.kind is MediaKind.VIDEO:
-                yield self._violation(
-                    "video_unsupported", "Videos are not offered for X.", "media", item.name
-                )
+                yield self._violation("video_unsupported", "Videos are not offered for X.", "media", item.name)
             if len(item.alt) > alt_limit:
                 message = f"The alt text has {len(item.alt)} characters; X allows {alt_limit}."
                 yield self._violation("alt_too_long", message, "alt", item.name)
@@ -185,9 +177,7 @@ class X:
 
     def identify(self, call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rejected:
         """Who the credentials belong to; costs one paid read of a user."""
-        reply = api.request(
-            call, "GET", "/2/users/me", effect=Effect.READ, params={"user.fields": _IDENTITY_FIELDS}
-        )
+        reply = api.request(call, "GET", "/2/users/me", effect=Effect.READ, params={"user.fields": _IDENTITY_FIELDS})
         user = api.data(reply)
         if not user.get("id"):
             return api.refusal(call, reply)
@@ -195,11 +185,7 @@ class X:
         return Identity(
             remote_id=str(user["id"]),
             handle=str(user.get("username") or ""),
-            facts={
-                name: user[name]
-                for name in _IDENTITY_FIELDS.split(",")
-                if name != "username" and name in user
-            },
+            facts={name: user[name] for name in _IDENTITY_FIELDS.split(",") if name != "username" and name in user},
             scopes=granted,
             missing_scopes=tuple(scope for scope in api.SCOPES if scope not in granted) if granted else (),
         )

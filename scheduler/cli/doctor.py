@@ -50,9 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
 def _finding(check: Check) -> Finding:
     # Health calls a pressed stop button degraded, since nothing is broken; but posts do not go out.
     needed = check.state is State.DOWN or check.name == "stop button"
-    return Finding(
-        check.name, check.state is State.OK, check.message, needed=needed or check.state is State.OK
-    )
+    return Finding(check.name, check.state is State.OK, check.message, needed=needed or check.state is State.OK)
 
 
 def _public(settings: Settings) -> Finding:
@@ -107,8 +105,7 @@ def doctor(
             {
                 "ok": good,
                 "findings": [
-                    {"name": one.name, "ok": one.ok, "needed": one.needed, "message": one.message}
-                    for one in found
+                    {"name": one.name, "ok": one.ok, "needed": one.needed, "message": one.message} for one in found
                 ],
             }
         )
@@ -116,9 +113,7 @@ def doctor(
         out = console()
         for one in found:
             mark, colour = ("ok", "green") if one.ok else ("no", "red") if one.needed else ("note", "yellow")
-            out.print(
-                f"[{colour}]{mark:>5}[/{colour}]  {one.name:<14} {one.message.replace('[', chr(92) + '[')}"
-            )
+            out.print(f"[{colour}]{mark:>5}[/{colour}]  {one.name:<14} {one.message.replace('[', chr(92) + '[')}")
         out.print(
             "Posts would go out." if good else "Posts would NOT go out.",
             style="bold green" if good else "bold red",

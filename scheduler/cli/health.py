@@ -32,9 +32,7 @@ def health(
     Example: schedulerx health --strict
     """
     if worker is not None and worker not in {"beat", *QUEUES}:
-        console(stderr=True).print(
-            f"No such queue: {worker}. There are beat, {', '.join(QUEUES)}", markup=False
-        )
+        console(stderr=True).print(f"No such queue: {worker}. There are beat, {', '.join(QUEUES)}", markup=False)
         raise typer.Exit(REFUSED)
     try:
         settings = from_environment()
@@ -60,9 +58,7 @@ def health(
 
 
 def monitor(
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; SCHEDULERX_MONITOR_HOST otherwise.")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; SCHEDULERX_MONITOR_HOST otherwise.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; SCHEDULERX_MONITOR_PORT otherwise.")] = None,
 ) -> None:
     """Serve /live, /ready and /metrics (Prometheus) until stopped. Listens on this machine only, unless told otherwise.

@@ -54,9 +54,7 @@ class Installation:
         self.stack = EmbeddedStack(folder / "h")
         info = self.stack.start()
         assert info.r2 is not None
-        plain = {
-            name: value for name, value in os.environ.items() if not name.startswith(("SCHEDULERX_", "R2_"))
-        }
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("SCHEDULERX_", "R2_"))}
         self.env = plain | {
             "DATABASE_URL": str(info.database_url), "REDIS_URL": str(info.redis_url), "R2_BUCKET": info.r2.bucket,
             "R2_ENDPOINT_URL": info.r2.endpoint_url, "R2_ACCESS_KEY_ID": info.r2.access_key_id,
@@ -186,9 +184,7 @@ def test_a_worker_that_runs_and_does_nothing_is_red(installation: Installation, 
     wait("green again", lambda: overall(here) is State.OK)
 
 
-@pytest.mark.parametrize(
-    ("part", "red"), [("valkey", "broker"), ("objects", "object store"), ("postgres", "database")]
-)
+@pytest.mark.parametrize(("part", "red"), [("valkey", "broker"), ("objects", "object store"), ("postgres", "database")])
 def test_a_service_that_stops_is_red_and_green_once_it_is_back(
     installation: Installation, here: Settings, part: str, red: str
 ) -> None:
@@ -202,9 +198,7 @@ def test_a_service_that_stops_is_red_and_green_once_it_is_back(
     wait("green again", lambda: overall(here) is State.OK)
 
 
-def test_a_full_broker_is_red_and_a_nearly_full_one_degraded(
-    installation: Installation, here: Settings
-) -> None:
+def test_a_full_broker_is_red_and_a_nearly_full_one_degraded(installation: Installation, here: Settings) -> None:
     client = redis.Redis.from_url(here.broker())
     try:
         used = int(client.info("memory")["used_memory"])
@@ -274,9 +268,7 @@ def test_a_clock_of_beat_that_stands_still_is_red_whatever_arrives(settings: Set
     assert sent[0][1][:2] == ("publish", now)
 
 
-def test_several_workers_of_a_queue_get_a_pulse_each_and_old_rows_go(
-    settings: Settings, database: Any
-) -> None:
+def test_several_workers_of_a_queue_get_a_pulse_each_and_old_rows_go(settings: Settings, database: Any) -> None:
     for name in ("publish@one:1", "publish@two:1", "publish@three:1"):
         alive.mark(settings, queue="publish", worker=name, slots=4)
     alive.mark(settings, queue="media", worker="media@gone:1", slots=4)

@@ -12,9 +12,7 @@ from platforms.base import Quota, Rejected, Unknown
 from scheduler import health, metrics, tallies
 
 
-def scrape(
-    settings: Any, collector: metrics.Collector | None = None
-) -> dict[str, dict[tuple[str, ...], float]]:
+def scrape(settings: Any, collector: metrics.Collector | None = None) -> dict[str, dict[tuple[str, ...], float]]:
     """{series name: {label values, sorted by label name: value}}, read by the official parser."""
     made = collector or metrics.Collector(settings, lambda: health.examine(settings))
     found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -29,10 +27,7 @@ def counters(found: dict[str, dict[tuple[str, ...], float]]) -> dict[tuple[str, 
     """What may only grow."""
     ends = ("_total", "_bucket", "_sum", "_count")
     return {
-        (name, labels): value
-        for name, all_ in found.items()
-        if name.endswith(ends)
-        for labels, value in all_.items()
+        (name, labels): value for name, all_ in found.items() if name.endswith(ends) for labels, value in all_.items()
     }
 
 
@@ -62,8 +57,7 @@ def test_what_happened_is_counted_by_platform_outcome_and_reason(history: None, 
     assert found["schedulerx_dead_letters_open"] == {("failed",): 1.0, ("missed",): 0.0, ("held",): 0.0}
     assert found["schedulerx_lateness_seconds_count"] == {("fake",): 4.0}
     buckets = [
-        value
-        for _, value in sorted(found["schedulerx_lateness_seconds_bucket"].items(), key=lambda one: one[1])
+        value for _, value in sorted(found["schedulerx_lateness_seconds_bucket"].items(), key=lambda one: one[1])
     ]
     assert buckets[-1] == 4.0
     assert found["schedulerx_database_up"] == {(): 1.0}

@@ -379,9 +379,7 @@ def test_a_caller_that_commits_late_publishes_late_but_publishes(acme, database,
     assert database.post(number).status == "published"
 
 
-def test_a_key_whose_file_has_gone_says_that_the_file_is_missing(
-    account, fake, pictures, tmp_path
-) -> None:
+def test_a_key_whose_file_has_gone_says_that_the_file_is_missing(account, fake, pictures, tmp_path) -> None:
     import shutil
 
     account("fake:acme")

@@ -332,9 +332,7 @@ def test_root_is_told_when_its_home_is_out_of_postgres_reach(home: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs as another user")
-def test_programs_that_only_root_can_reach_run_from_a_copy(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programs_that_only_root_can_reach_run_from_a_copy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a virtual environment under /root."""
     closed = Path(tempfile.mkdtemp(prefix="sx-closed-", dir="/tmp"))  # 0700
     runtime = home / "runtime"
@@ -369,9 +367,7 @@ def test_as_a_normal_user(home: Path) -> None:
             os.setuid(user.pw_uid)
             with EmbeddedStack(home) as info:
                 report = " ".join(sorted({psutil.Process(one.pid).username() for one in info.pids.values()}))
-                report += (
-                    f" {query(info, 'SELECT 1')} {answers(int((info.redis_url or '').split(':')[-1][:-2]))}"
-                )
+                report += f" {query(info, 'SELECT 1')} {answers(int((info.redis_url or '').split(':')[-1][:-2]))}"
         except BaseException as error:  # noqa: BLE001 - the child must not return into pytest
             report = repr(error)
         finally:

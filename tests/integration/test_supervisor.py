@@ -67,9 +67,7 @@ class Up:
 
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
         # Settings of the developer's own shell would leave services out.
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("R2_", "SCHEDULERX_"))
-        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("R2_", "SCHEDULERX_"))}
         clean = {name: value for name, value in clean.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
         self.process = subprocess.Popen(
             [sys.executable, "-c", UP, str(home)],
@@ -124,9 +122,7 @@ def belongs(process: psutil.Process, folder: Path) -> bool:
     try:
         if process.pid == os.getpid():
             return False
-        return str(folder) in " ".join(process.cmdline()) or process.environ().get("SCHEDULERX_HOME") == str(
-            folder
-        )
+        return str(folder) in " ".join(process.cmdline()) or process.environ().get("SCHEDULERX_HOME") == str(folder)
     except (psutil.Error, OSError):
         return False
 

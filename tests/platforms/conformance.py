@@ -367,9 +367,7 @@ def _doubtful(subject: Subject, draft: Draft, *, arrives: bool) -> tuple[World, 
     return world, checkpoint
 
 
-def _look(
-    subject: Subject, draft: Draft, http: FakeHttp, checkpoint: dict[str, Any], taken: Sequence[str]
-) -> Any:
+def _look(subject: Subject, draft: Draft, http: FakeHttp, checkpoint: dict[str, Any], taken: Sequence[str]) -> Any:
     doubt = Doubt(NOW - timedelta(seconds=70), None, frozenset(taken))
     outcome = subject.platform.reconcile(subject.call(http, checkpoint), draft, doubt)
     assert {request.effect for request in http.sent} <= {Effect.READ}, "reconcile only reads"

@@ -88,9 +88,7 @@ def as_json_schema(node: Any) -> Any:
         return [as_json_schema(entry) for entry in node]
     if not isinstance(node, dict):
         return node
-    result = {
-        key: as_json_schema(entry) for key, entry in node.items() if key not in {"nullable", "discriminator"}
-    }
+    result = {key: as_json_schema(entry) for key, entry in node.items() if key not in {"nullable", "discriminator"}}
     if node.get("nullable") is True and isinstance(node.get("type"), str):
         result["type"] = [node["type"], "null"]
     return result
@@ -169,9 +167,7 @@ def operation(platform: str, sent: Sent) -> tuple[str, Mapping[str, Any], Mappin
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
         match = re.fullmatch(pattern, path)
         if match and sent.method.lower() in methods:
-            candidates.append(
-                (template.count("{"), template, methods[sent.method.lower()], match.groupdict())
-            )
+            candidates.append((template.count("{"), template, methods[sent.method.lower()], match.groupdict()))
     if not candidates:
         return None
     # "/boards/pins" before "/boards/{id}".
@@ -232,9 +228,7 @@ def check_body(platform: str, found: Mapping[str, Any], sent: Sent) -> None:
         check(platform, body["content"]["application/json"]["schema"], sent.json)
         return
     properties = resolved(platform, content["schema"]).get("properties", {})
-    typed = {
-        name: of_type(resolved(platform, properties.get(name, {})), str(text)) for name, text in form.items()
-    }
+    typed = {name: of_type(resolved(platform, properties.get(name, {})), str(text)) for name, text in form.items()}
     check(platform, content["schema"], typed)
 
 
@@ -297,8 +291,6 @@ def test_the_check_would_notice() -> None:
         check("pinterest", {"$ref": "#/components/schemas/PinCreate"}, {"board_id": "Recipes"})
 
 
-@pytest.mark.parametrize(
-    "field", ["reply_settings", "made_with_ai", "paid_partnership", "community_id", "poll"]
-)
+@pytest.mark.parametrize("field", ["reply_settings", "made_with_ai", "paid_partnership", "community_id", "poll"])
 def test_each_option_of_x_is_a_field_of_the_document(field: str) -> None:
     assert field in document("x")["components"]["schemas"]["CreatePostsRequest"]["properties"]

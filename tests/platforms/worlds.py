@@ -202,13 +202,9 @@ X_SUBJECT = Subject(
             lambda outcome: outcome.code == "duplicate",
         ),
         Refusal("invalid", Answer(400, {"type": f"{X_PROBLEM}invalid-request", "detail": "no"}), Rejected),
-        Refusal(
-            "unauthorized", Answer(401, {"title": "Unauthorized"}), AuthExpired, lambda o: not o.permanent
-        ),
+        Refusal("unauthorized", Answer(401, {"title": "Unauthorized"}), AuthExpired, lambda o: not o.permanent),
         Refusal("credits", Answer(402, {"title": "CreditsDepleted"}), Rejected, _alert),
-        Refusal(
-            "forbidden", Answer(403, {"detail": "You are not permitted to perform this action"}), Rejected
-        ),
+        Refusal("forbidden", Answer(403, {"detail": "You are not permitted to perform this action"}), Rejected),
         Refusal("suspended", Answer(403, {"type": f"{X_PROBLEM}user-suspended"}), AuthExpired, _permanent),
         Refusal("client", Answer(403, {"type": f"{X_PROBLEM}client-forbidden"}), Rejected, _alert),
         Refusal(
@@ -230,9 +226,7 @@ X_SUBJECT = Subject(
         ),
         Refusal("limited-silently", Answer(429, b""), RateLimited),
     ],
-    refresh_refused=Answer(
-        400, {"error": "invalid_request", "error_description": "Value passed was invalid."}
-    ),
+    refresh_refused=Answer(400, {"error": "invalid_request", "error_description": "Value passed was invalid."}),
 )
 
 BOARDS = [
@@ -261,9 +255,7 @@ PINTEREST_SUBJECT = Subject(
             PIN_OPTIONS,
         ),
         "bytes": Draft("Hot", PINTEREST_ACCOUNT, (picture(),), {"board": "2", "media": "bytes"}),
-        "section": Draft(
-            "Green", PINTEREST_ACCOUNT, (picture(),), {"board": "recipes", "board_section": "Salads"}
-        ),
+        "section": Draft("Green", PINTEREST_ACCOUNT, (picture(),), {"board": "recipes", "board_section": "Salads"}),
     },
     too_long=Draft("x" * 801, PINTEREST_ACCOUNT, (picture(),), PIN_OPTIONS),
     refusals=[
@@ -275,17 +267,13 @@ PINTEREST_SUBJECT = Subject(
         Refusal("invalid", Answer(400, {"code": 1, "message": "board_id is wrong"}), Rejected),
         Refusal(
             "unreachable",
-            Answer(
-                400, {"code": 235, "message": "Unable to reach the URL. Please check the URL is correct."}
-            ),
+            Answer(400, {"code": 235, "message": "Unable to reach the URL. Please check the URL is correct."}),
             NotSent,
             lambda outcome: outcome.retry_after_s > 0,
         ),
         Refusal("unauthorized", Answer(401, {"code": 2, "message": "Authentication failed."}), AuthExpired),
         Refusal("forbidden", Answer(403, {"code": 29, "message": "You are not permitted"}), Rejected),
-        Refusal(
-            "trial", Answer(403, {"code": 3, "message": "Consumer type is not supported"}), Rejected, _alert
-        ),
+        Refusal("trial", Answer(403, {"code": 3, "message": "Consumer type is not supported"}), Rejected, _alert),
         Refusal("gone", Answer(404, {"code": 40, "message": "Board not found."}), Rejected),
         Refusal(
             "limited",

@@ -92,9 +92,7 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_copies_what_is_there_and_packed() -> None:
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
-    copied = [
-        shlex.split(rest)[:-1] for word, rest in instructions() if word == "COPY" and "--from" not in rest
-    ]
+    copied = [shlex.split(rest)[:-1] for word, rest in instructions() if word == "COPY" and "--from" not in rest]
     for source in (one for words in copied for one in words):
         assert (ROOT / source).exists()
         assert f"!{source}" in ignore
@@ -111,6 +109,4 @@ def test_the_image_is_pinned_small_and_not_root() -> None:
     last = max(number for number, (word, _) in enumerate(made) if word == "FROM")
     assert not any("pip" in rest for word, rest in made[last:] if word == "RUN")
     assert any("--require-hashes" in rest for word, rest in made if word == "RUN")
-    assert not any(
-        re.search(r"(?i)password|secret|token", rest) for word, rest in made if word in {"ENV", "ARG"}
-    )
+    assert not any(re.search(r"(?i)password|secret|token", rest) for word, rest in made if word in {"ENV", "ARG"})

@@ -48,9 +48,7 @@ def test_a_query_speaks_of_figures_and_labels_that_exist(where: str, query: str)
         used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
         assert used <= LABELS[name], f"{where}: {name} has no {used - LABELS[name]}"
     assert query.count("(") == query.count(")")
-    grouped = {
-        label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.split(",")
-    }
+    grouped = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.split(",")}
     known = {label for one in NAME.findall(query) for label in LABELS.get(one, set())}
     assert grouped <= known, f"{where}: nothing has {grouped - known}"
 

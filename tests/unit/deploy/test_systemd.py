@@ -93,16 +93,12 @@ def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_systemd_understands_all_of_it(installed: Path) -> None:
-    files = sorted(
-        str(path) for path in installed.iterdir() if path.suffix in {".service", ".timer", ".target"}
-    )
+    files = sorted(str(path) for path in installed.iterdir() if path.suffix in {".service", ".timer", ".target"})
     done = analyze(installed, "verify", *files)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
 def test_they_are_hardened(installed: Path) -> None:
     for path in sorted(installed.glob("*.service")):
-        done = analyze(
-            installed, "security", "--offline=true", f"--threshold={int(EXPOSURE * 10)}", str(path)
-        )
+        done = analyze(installed, "security", "--offline=true", f"--threshold={int(EXPOSURE * 10)}", str(path))
         assert done.returncode == 0, done.stdout + done.stderr

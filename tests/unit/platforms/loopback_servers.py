@@ -41,9 +41,7 @@ def read_request(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def answer(
-    body: bytes = b"{}", *, status: str = "200 OK", headers: tuple[str, ...] = (), keep: bool = False
-) -> bytes:
+def answer(body: bytes = b"{}", *, status: str = "200 OK", headers: tuple[str, ...] = (), keep: bool = False) -> bytes:
     """The bytes of an answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     if not keep:
@@ -155,9 +153,7 @@ def certificate(folder: Path, *, host: str = "127.0.0.1") -> tuple[Path, ssl.SSL
     pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     private = folder / f"{host}.key"
     private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, private)

@@ -103,9 +103,7 @@ def test_an_unknown_host_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_address_is_tried_where_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = closed_port()
     with serving(answering(answer())) as server:
-        addresses = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (dead, server.port)
-        ]
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (dead, server.port)]
         monkeypatch.setattr(connections.socket, "getaddrinfo", lambda *_, **__: addresses)
         with client() as http:
             assert http.request("GET", "http://localhost/", effect=Effect.READ).status == 200

@@ -69,9 +69,7 @@ def test_nothing_of_ours_but_the_user_agent_goes_to_the_platform() -> None:
     assert b"ours-42" not in head
 
 
-def test_netrc_and_proxies_of_the_environment_are_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_netrc_and_proxies_of_the_environment_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     netrc.chmod(0o600)

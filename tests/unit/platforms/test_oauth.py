@@ -29,9 +29,7 @@ def refresh(answer: Answer, credentials: Any = None, **kwargs: Any) -> tuple[Any
 
 
 def test_a_confidential_client_names_itself_by_basic() -> None:
-    outcome, http = refresh(
-        Answer(200, {"access_token": "new", "refresh_token": "r-new", "expires_in": 7200})
-    )
+    outcome, http = refresh(Answer(200, {"access_token": "new", "refresh_token": "r-new", "expires_in": 7200}))
     until = NOW + timedelta(hours=2)
     assert isinstance(outcome, Refreshed)
     assert outcome.expires_at == until

@@ -186,9 +186,7 @@ def test_reasons_and_figures_are_for_who_may_see_them(bare_environment: Any) -> 
     assert guarded.answer("/", trusted=True)[0] == 404
 
 
-def test_it_serves_over_http_and_survives_a_bug(
-    bare_environment: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_serves_over_http_and_survives_a_bug(bare_environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with monitor.listen(bare_environment.change(), "127.0.0.1", 0, kept_s=0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -20,9 +20,7 @@ def scrape(settings: Any) -> dict[str, Any]:
 
 def test_without_postgres_and_broker_it_says_so_and_nothing_that_is_old(bare_environment: Any) -> None:
     found = scrape(
-        bare_environment.change(
-            DATABASE_URL="postgresql://x:y@127.0.0.1:9/z", REDIS_URL="redis://127.0.0.1:9"
-        )
+        bare_environment.change(DATABASE_URL="postgresql://x:y@127.0.0.1:9/z", REDIS_URL="redis://127.0.0.1:9")
     )
     assert found["schedulerx_database_up"].samples[0].value == 0
     assert found["schedulerx_broker_up"].samples[0].value == 0
@@ -35,9 +33,7 @@ def test_without_postgres_and_broker_it_says_so_and_nothing_that_is_old(bare_env
 def test_names_follow_the_conventions() -> None:
     for name in metrics.names():
         assert re.fullmatch(r"schedulerx_[a-z0-9_]+", name)
-        assert not re.search(r"_(ms|minutes|hours|days|mb|kb|percent|milliseconds)\b", name), (
-            "base units only"
-        )
+        assert not re.search(r"_(ms|minutes|hours|days|mb|kb|percent|milliseconds)\b", name), "base units only"
     counters = [f"{name}_total" for _, name, _, _ in metrics.COUNTERS]
     assert set(counters) <= metrics.names()
     gauges = [one.name for one in (*metrics.GAUGES, *metrics.SLOW)]

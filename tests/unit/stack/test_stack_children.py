@@ -27,9 +27,7 @@ def started() -> Iterator[list[Child]]:
 
 
 def launch(started: list[Child], code: str, ready_text: str | None = None, cwd: Path | None = None) -> Child:
-    child = Child(
-        Program("dummy", (sys.executable, "-c", code), ready_text=ready_text), os.environ, cwd, "m4rk"
-    )
+    child = Child(Program("dummy", (sys.executable, "-c", code), ready_text=ready_text), os.environ, cwd, "m4rk")
     started.append(child)
     child.launch()
     return child
@@ -94,9 +92,7 @@ def test_what_a_dead_program_started_does_not_outlive_it(started: list[Child]) -
 
 
 def test_force_reaches_one_that_does_not_listen(started: list[Child]) -> None:
-    code = (
-        "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile 1: signal.pause()"
-    )
+    code = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile 1: signal.pause()"
     child = launch(started, code)
     lines_of(child, 1)
     child.request_stop(0)

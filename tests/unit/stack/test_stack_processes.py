@@ -58,9 +58,7 @@ def test_a_zombie_does_not_run(sleeper: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_mark_finds_what_was_never_recorded(sleeper: subprocess.Popen[bytes]) -> None:
-    assert {name: [one.pid for one in found] for name, found in marked(MINE).items()} == {
-        "sleeper": [sleeper.pid]
-    }
+    assert {name: [one.pid for one in found] for name, found in marked(MINE).items()} == {"sleeper": [sleeper.pid]}
     assert marked("another mark") == {}
 
 

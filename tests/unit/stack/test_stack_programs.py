@@ -14,15 +14,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_procfile_is_what_the_code_says() -> None:
-    assert (ROOT / "Procfile").read_text() == procfile(), (
-        "write it again: python -m stack.programs > Procfile"
-    )
+    assert (ROOT / "Procfile").read_text() == procfile(), "write it again: python -m stack.programs > Procfile"
 
 
 def test_every_queue_has_a_worker() -> None:
-    programs = default_programs(
-        beat_schedule="/h/beat", spool_id="box", cores="2", flower_port="5555", python="py"
-    )
+    programs = default_programs(beat_schedule="/h/beat", spool_id="box", cores="2", flower_port="5555", python="py")
     commands = {program.name: " ".join(program.argv) for program in programs}
     assert list(commands) == ["beat", "dispatch", "media", "upload", "publish", "followup", "monitor", "flower"]
     assert "-Q upload,upload.box " in commands["upload"]
@@ -42,9 +38,7 @@ def test_the_order_of_the_end() -> None:
 
 
 def test_a_call_under_way_is_given_its_time() -> None:
-    grace = {
-        program.name: program.stop_grace_s for program in default_programs(beat_schedule="s", spool_id="s")
-    }
+    grace = {program.name: program.stop_grace_s for program in default_programs(beat_schedule="s", spool_id="s")}
     assert grace["publish"] >= 60
 
 

@@ -69,9 +69,7 @@ def test_a_failed_start_shows_the_log(dummy: Dummy) -> None:
         dummy.start()
 
 
-def test_a_port_taken_between_choice_and_use_is_replaced(
-    dummy: Dummy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_taken_between_choice_and_use_is_replaced(dummy: Dummy, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as thief:
         taken = thief.getsockname()[1]
         monkeypatch.setattr(dummy.credentials, "port", lambda _name: taken)

@@ -58,9 +58,7 @@ def test_migrations_come_with_the_usual_programs(tmp_path: Path) -> None:
     assert "flower" not in {program.name for program in usual_programs(tmp_path, {}, None)}
 
 
-def test_a_home_that_cannot_be_used_is_one_line_and_exit_1(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_home_that_cannot_be_used_is_one_line_and_exit_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "home").write_text("")
     assert run_up(tmp_path / "home", programs=[]) == 1
     captured = capfd.readouterr()

@@ -106,9 +106,7 @@ def with_option(value: str, *, url: str | None = URL, **changes: Any) -> Draft:
     return Draft("Hot", PINTEREST_ACCOUNT, (item,), {"board": "1", "media": value})
 
 
-def send(
-    wanted: Draft, checkpoint: dict[str, Any] | None = None, answerer: Any = None
-) -> tuple[Any, FakeHttp]:
+def send(wanted: Draft, checkpoint: dict[str, Any] | None = None, answerer: Any = None) -> tuple[Any, FakeHttp]:
     http = FakeHttp(answerer or PinterestWorld())
     kept: dict[str, Any] = {} if checkpoint is None else checkpoint
     return PLATFORM.publish(PINTEREST_SUBJECT.call(http, kept, kept.update), wanted), http
@@ -183,9 +181,7 @@ def test_an_address_that_pinterest_cannot_reach_leads_to_bytes_next_time() -> No
     unreachable = Answer(400, {"code": 1, "message": "Unable to reach the URL"})
     outcome, _ = send(with_option("auto"), checkpoint, lambda _: unreachable)
     assert isinstance(outcome, NotSent)
-    assert (
-        send(with_option("auto"), checkpoint)[1].sent[0].json["media_source"]["source_type"] == "image_base64"
-    )
+    assert send(with_option("auto"), checkpoint)[1].sent[0].json["media_source"]["source_type"] == "image_base64"
     # Asked for by the author: it stays the address.
     assert send(with_option("url"), checkpoint)[1].sent[0].json["media_source"]["source_type"] == "image_url"
 

@@ -60,9 +60,7 @@ def test_control_calls(box: Sandbox) -> None:
     made = control("accounts", {"platform": "pinterest", "name": "acme", "boards": ["One", "Two"]})
     assert made.status_code == 201
     assert [board["name"] for board in made.json()["boards"]] == ["One", "Two"]
-    several = control(
-        "accounts", [{"platform": "x", "name": "a", "token": "mine"}, {"platform": "x", "name": "b"}]
-    )
+    several = control("accounts", [{"platform": "x", "name": "a", "token": "mine"}, {"platform": "x", "name": "b"}])
     assert several.json()[0]["token"] == "mine"
     for wrong in (
         {"platform": "mars", "name": "a"},
@@ -104,9 +102,7 @@ def run(folder: Path, *more: str) -> tuple[subprocess.Popen[bytes], str]:
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "platforms.sandbox", "--data", str(folder / "data")]
-    process = subprocess.Popen(
-        [*command, "--ready-file", str(ready), *more], stdout=subprocess.DEVNULL, cwd=Path.cwd()
-    )
+    process = subprocess.Popen([*command, "--ready-file", str(ready), *more], stdout=subprocess.DEVNULL, cwd=Path.cwd())
     deadline = time.monotonic() + 30
     while not ready.exists():
         assert process.poll() is None, "the sandbox ended"
@@ -148,9 +144,7 @@ def test_a_killed_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
         assert requests.post(f"{url}/2/oauth2/token", data=form, timeout=10).status_code == 400
         x = Client(box, "sandbox-x-acme-again")
         assert x("POST", f"{path}/finalize").status_code == 403
-        made = requests.post(
-            f"{url}/_sandbox/accounts", json={"platform": "x", "name": "acme"}, timeout=10
-        ).json()
+        made = requests.post(f"{url}/_sandbox/accounts", json={"platform": "x", "name": "acme"}, timeout=10).json()
         x = Client(box, made["token"])
         part = {"media": ("b", data[half:], "application/octet-stream")}
         assert x("POST", f"{path}/append", data={"segment_index": "1"}, files=part).status_code == 200
@@ -178,9 +172,7 @@ def test_starting_on_a_taken_port_says_so(box: Sandbox) -> None:
         Sandbox().reset()
 
 
-def test_the_pages_show_posts_and_escape_what_people_wrote(
-    box: Sandbox, x: Client, pinterest: Client
-) -> None:
+def test_the_pages_show_posts_and_escape_what_people_wrote(box: Sandbox, x: Client, pinterest: Client) -> None:
     assert "No post has arrived yet" in requests.get(box.url, timeout=10).text
     media_id = x.upload(picture())
     alt = {"id": media_id, "metadata": {"alt_text": {"text": '"><script>alt</script>'}}}
@@ -230,8 +222,7 @@ def raw(box: Sandbox, *pieces: bytes) -> bytes:
 
 
 HEAD = (
-    b"POST /2/tweets HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sandbox-x-acme\r\n"
-    b"Content-Type: application/json\r\n"
+    b"POST /2/tweets HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sandbox-x-acme\r\nContent-Type: application/json\r\n"
 )
 
 

@@ -106,9 +106,7 @@ def test_an_expired_token_stays_dead_until_it_is_refreshed(box: Sandbox, client:
     assert post(client(renewed["access_token"])).status_code == 201
 
 
-def test_read_lag_hides_young_posts_from_every_read(
-    box: Sandbox, x: Client, pinterest: Client, board: str
-) -> None:
+def test_read_lag_hides_young_posts_from_every_read(box: Sandbox, x: Client, pinterest: Client, board: str) -> None:
     post_id = post(x).json()["data"]["id"]
     user = x("GET", "/2/users/me").json()["data"]["id"]
     box.set_faults([{"step": "*.read", "kind": "read_lag", "lag_s": 0.5}])

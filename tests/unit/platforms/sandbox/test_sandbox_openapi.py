@@ -106,9 +106,9 @@ def test_x_answers_as_its_openapi_says(box: Sandbox, x: Client) -> None:
     photo = call("post", upload, json=one)["data"]["id"]
     alt = {"id": photo, "metadata": {"alt_text": {"text": "teal"}}}
     call("post", "/2/media/metadata", json=alt)
-    made = call(
-        "post", "/2/tweets", json={"text": "a https://acme.com & b", "media": {"media_ids": [photo]}}
-    )["data"]["id"]
+    made = call("post", "/2/tweets", json={"text": "a https://acme.com & b", "media": {"media_ids": [photo]}})["data"][
+        "id"
+    ]
     call("post", "/2/tweets", json={"text": "re", "reply": {"in_reply_to_tweet_id": made}})
     # Spelled as the OpenAPI does; the guides' spelling is in the other tests.
     query = {

@@ -91,9 +91,7 @@ def test_what_is_not_a_picture_is_refused(x: Client) -> None:
     assert answer.status_code == 400
     cut = picture(size=(500, 500), kind="JPEG")[:900]
     files = {"media": ("a.jpg", cut, "image/jpeg")}
-    assert (
-        x("POST", "/2/media/upload", data={"media_category": "tweet_image"}, files=files).status_code == 400
-    )
+    assert x("POST", "/2/media/upload", data={"media_category": "tweet_image"}, files=files).status_code == 400
 
 
 def test_a_gif_and_a_video_are_processed_before_they_can_be_posted(box: Sandbox, x: Client) -> None:
@@ -112,9 +110,7 @@ def test_a_gif_and_a_video_are_processed_before_they_can_be_posted(box: Sandbox,
     assert x("POST", "/2/tweets", json={"media": {"media_ids": [gif]}}).status_code == 201
 
 
-def test_media_of_others_expired_or_twice_cannot_be_attached(
-    box: Sandbox, x: Client, client: Clients
-) -> None:
+def test_media_of_others_expired_or_twice_cannot_be_attached(box: Sandbox, x: Client, client: Clients) -> None:
     media_id = x.upload(picture())
     other = client("sandbox-x-other")
     assert other("POST", "/2/tweets", json={"media": {"media_ids": [media_id]}}).status_code == 400

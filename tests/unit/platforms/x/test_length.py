@@ -165,9 +165,7 @@ WORDS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 @settings(deadline=None)
 @given(WORDS)
 def test_the_length_does_not_depend_on_the_form(text: str) -> None:
-    assert weighted_length(unicodedata.normalize("NFD", text)) == weighted_length(
-        unicodedata.normalize("NFC", text)
-    )
+    assert weighted_length(unicodedata.normalize("NFD", text)) == weighted_length(unicodedata.normalize("NFC", text))
 
 
 @settings(deadline=None)

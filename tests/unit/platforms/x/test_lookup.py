@@ -16,9 +16,7 @@ STARTED = NOW - timedelta(minutes=2)
 TEXT = "Tea & cake <3 at example.com/Menu/ today"
 
 
-def post(
-    remote_id: str, text: str = "", *, urls: Any = None, keys: Any = None, seconds: float = 1.0
-) -> dict[str, Any]:
+def post(remote_id: str, text: str = "", *, urls: Any = None, keys: Any = None, seconds: float = 1.0) -> dict[str, Any]:
     created = (STARTED + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     result: dict[str, Any] = {"id": remote_id, "text": text, "created_at": created}
     if urls:
@@ -32,9 +30,7 @@ def feed(*posts: dict[str, Any], **meta: Any) -> Answer:
     return Answer(200, {"data": list(posts), "meta": {"result_count": len(posts), **meta}})
 
 
-def look(
-    draft: Draft, answerer: Any, *, checkpoint: Any = None, taken: tuple[str, ...] = ()
-) -> tuple[Any, FakeHttp]:
+def look(draft: Draft, answerer: Any, *, checkpoint: Any = None, taken: tuple[str, ...] = ()) -> tuple[Any, FakeHttp]:
     http = FakeHttp(answerer if callable(answerer) else lambda _: answerer)
     doubt = Doubt(STARTED, None, frozenset(taken))
     return PLATFORM.reconcile(X_SUBJECT.call(http, checkpoint), draft, doubt), http

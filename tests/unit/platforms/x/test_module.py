@@ -77,9 +77,7 @@ def body(draft: Draft, checkpoint: dict[str, Any] | None = None) -> Any:
 
 
 def test_defaults_are_not_sent() -> None:
-    assert body(Draft("cafe\u0301", X_ACCOUNT, options={"reply_settings": "everyone"})) == {
-        "text": "cafe\u0301"
-    }
+    assert body(Draft("cafe\u0301", X_ACCOUNT, options={"reply_settings": "everyone"})) == {"text": "cafe\u0301"}
 
 
 def test_options_are_sent_under_the_names_of_the_api() -> None:

@@ -27,9 +27,7 @@ from platforms.x import PLATFORM, upload
 MIB = 1024 * 1024
 
 
-def visit(
-    answerer: Any, draft: Draft, checkpoint: dict[str, Any], *, poll: bool = False
-) -> tuple[Any, FakeHttp]:
+def visit(answerer: Any, draft: Draft, checkpoint: dict[str, Any], *, poll: bool = False) -> tuple[Any, FakeHttp]:
     http = FakeHttp(answerer)
     call = X_SUBJECT.call(http, checkpoint, checkpoint.update)
     return (PLATFORM.poll if poll else PLATFORM.prepare)(call, draft), http
@@ -184,9 +182,7 @@ def test_an_upload_that_x_has_forgotten_begins_anew(status: int) -> None:
 def test_refusals(step: str, answer: Answer, kind: type) -> None:
     world = XWorld()
     good_without_id = answer.status == 200 and step in {"append", "metadata"}
-    outcome, _ = visit(
-        lambda sent: answer if sent.path.endswith(step) else world(sent), images(picture(alt="a")), {}
-    )
+    outcome, _ = visit(lambda sent: answer if sent.path.endswith(step) else world(sent), images(picture(alt="a")), {})
     assert isinstance(outcome, Ready if good_without_id else kind)
     if answer.status == 503:
         assert outcome.retry_after_s == 7
