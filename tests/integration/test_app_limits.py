@@ -20,7 +20,8 @@ def attempts(database: Any, scheduled_post_id: int, *, app: str = "fake:a", coun
     for number in range(count):
         database.run(
             "INSERT INTO publish_attempts (id, scheduled_post_id, account_id, version_id, generation, call,"
-            " platform_key, payload_sha256, worker, app, started_at, finished_at, outcome, settled) VALUES (gen_random_uuid(), :id,"
+            " platform_key, payload_sha256, worker, app, started_at, finished_at, outcome, settled)"
+            " VALUES (gen_random_uuid(), :id,"
             " :account, :version, 1, 'c', 'k', 'p', 'w', :app, clock_timestamp() - make_interval(secs => :age),"
             " clock_timestamp(), :outcome, :settled)",
             id=scheduled_post_id,
