@@ -24,7 +24,7 @@ up: $(STAMP) ## Run everything on this machine until Ctrl-C
 	@$(BIN)/schedulerx up
 
 test: $(STAMP) ## Run the tests (real Postgres, Valkey, S3 and workers; the platforms are emulated)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not acceptance" $(ARGS)
 
 test-fast: $(STAMP) ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -175,7 +175,9 @@ def add(
 
 def app_of(platform: str, credentials: Mapping[str, Any]) -> str:
     """Names the app that credentials belong to, without telling its id: accounts of one app share its limits."""
-    known = str(credentials.get("client_id") or credentials.get("consumer_key") or "")
+    known = str(
+        next((credentials[name] for name in ("client_id", "consumer_key", "client_key") if credentials.get(name)), "")
+    )
     return f"{platform}:{hashlib.sha256(known.encode()).hexdigest()[:16] if known else ''}"
 
 
