@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     send_margin_seconds: float = Field(2.0, gt=0)
 
     # How long a stopped process that wakes again is reckoned with before "absent" is believed.
-    quarantine_seconds: float = Field(60.0, ge=0)
+    quarantine_seconds: float = Field(30.0, ge=0)
     lookup_budget: int = Field(12, ge=1)
 
     call_budget_seconds: float | None = Field(None, gt=0)

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.states import HeldFor, Status
-from db.transitions import NOW, move, sayable, seconds_from_now, storable
+from db.transitions import NOW, doubtful_attempts, move, sayable, seconds_from_now, storable
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -452,7 +452,9 @@ def again_or_fail(
     else:
         pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
     # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
-    lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if told["error_code"] == NOT_READY else {}
+    # Not while an attempt is in doubt: what it may have published hangs on that checkpoint.
+    anew = told["error_code"] == NOT_READY and doubtful_attempts(conn, row.id) == 0
+    lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if anew else {}
     move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common)
     return Status.RETRYING
 

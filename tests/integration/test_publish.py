@@ -688,3 +688,26 @@ def test_the_platform_key_is_the_same_for_one_content_and_new_after_an_edit(sche
     keys = [visit.key for visit in fake.visits]
     assert keys[0] == keys[1] != keys[2]
     assert [one.text for one in fake.accepted] == ["new"]
+
+
+def test_prepared_media_that_ran_out_are_prepared_anew_unless_an_attempt_is_in_doubt(
+    scheduled, pipeline, settings, fake, database
+):
+    fake.prepares = True
+    fake.will("publish", NotSent("media_not_ready", "gone"))
+    number = scheduled()
+    pipeline.until(number, "published")
+    assert fake.count("prepare") == 2
+
+    other = scheduled("Another")
+    row = database.post(other)
+    database.run(
+        "INSERT INTO publish_attempts (id, scheduled_post_id, account_id, version_id, generation, call, platform_key,"
+        " payload_sha256, worker) VALUES (gen_random_uuid(), :id, :account, :version, 1, 'c', 'k', 'p', 'w')",
+        id=other,
+        account=row.account_id,
+        version=row.version_id,
+    )
+    fake.will("publish", NotSent("media_not_ready", "gone"))
+    pipeline.until(other, "retrying")
+    assert database.post(other).checkpoint
