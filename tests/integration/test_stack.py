@@ -7,13 +7,11 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from stack.home import (
     read_secret_key,
 )
 from stack.packages import package_folder
+from stack.postgres import Postgres
 from stack.processes import recorded, wait_until
 from stack.service import answers
 from stack.system_user import can_enter
@@ -381,17 +380,22 @@ def test_as_a_normal_user(home: Path) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
-def test_a_term_while_starting_leaves_nothing_behind(home: Path) -> None:
-    """`start` undoes itself whatever interrupts it, a KeyboardInterrupt included."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(home)], stderr=subprocess.DEVNULL)
-    try:
-        assert wait_until((home / "valkey" / "valkey.conf").exists, 20)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) != 0
-    finally:
-        process.kill()
-        process.wait()
-    deadline = time.monotonic() + 10
-    while any(mentions(one, home) for one in psutil.process_iter()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [one.cmdline() for one in psutil.process_iter() if mentions(one, home)]
+def test_an_interrupt_while_starting_leaves_nothing_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start` undoes itself whatever interrupts it, a KeyboardInterrupt included.
+
+    Raised at a known step, when the broker runs: Python loses a signal now and then that meets a finalizer.
+    """
+    running: list[bool] = []
+
+    def interrupted(_service: Postgres) -> None:
+        running.append(any(mentions(one, home) for one in psutil.process_iter()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Postgres, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedStack(home).start()
+    assert running == [True]
+    assert wait_until(lambda: not any(mentions(one, home) for one in psutil.process_iter()), 10)
+    monkeypatch.undo()
+    with EmbeddedStack(home):
+        pass  # nothing holds the home
