@@ -15,7 +15,7 @@ from media.errors import MediaRefused
 from media.probe import Probe
 from media.rules import MediaRule
 from platforms import registry
-from platforms.base import AccountRef, Capabilities, Draft, MediaItem, Platform, Transport, Violation
+from platforms.base import AccountRef, Capabilities, Draft, Platform, Transport, Violation
 from scheduler.intake import Arrived
 from scheduler.options import PostOptions, for_target
 from scheduler.settings import Settings
@@ -160,8 +160,3 @@ def reachable(settings: Settings, platform: str) -> bool:
 def host_of(settings: Settings) -> str:
     """The store's host, for messages."""
     return urlsplit(settings.r2_public_url or settings.r2_endpoint_url or "").netloc or "no store"
-
-
-def drafting_items(items: Sequence[MediaItem]) -> bool:
-    """Whether all files of a draft are known by content (none waits to be fetched)."""
-    return all(item.sha256 for item in items)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import func, text, update
+from sqlalchemy import func, text
 from sqlalchemy.exc import DBAPIError
 
 from db.failpoints import about, hit
@@ -354,8 +354,3 @@ def settle_prepare(
             **common,
         )
     return Status.SCHEDULED if done is not None else None
-
-
-def clear_error(conn: Any, scheduled_post_id: int) -> None:
-    """Forgets the last error of a row that goes on."""
-    conn.execute(update(posts).where(posts.c.id == scheduled_post_id).values(error_code=None, error_message=None))

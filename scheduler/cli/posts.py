@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +11,11 @@ from sqlalchemy import text as sql
 from platforms.base import AccountRef
 from scheduler import accounts, changes, intake
 from scheduler import posts as store
-from scheduler.api import database, get, schedule
+from scheduler.api import database, schedule
 from scheduler.changes import Changes
 from scheduler.checking import check_one
 from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, say, told, who
-from scheduler.errors import NotConfigured, Refused, Unavailable, UnknownAccount
+from scheduler.errors import Refused, UnknownAccount
 from scheduler.intake import Media
 from scheduler.options import post_options, strangers
 from scheduler.settings import current
@@ -308,6 +307,3 @@ def _report(done: Changes, *, as_json: bool) -> None:
             say(f"{one.id} {one.account}: {one.message}")
     if not done.done:
         raise typer.Exit(FAILED)
-
-
-__all__ = ["NotConfigured", "Path", "Unavailable", "app", "check", "get", "post"]
