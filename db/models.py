@@ -207,6 +207,10 @@ class ScheduledPost(Base):
     checkpoint_expires_at: Mapped[datetime | None]
     lookups: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """What reconcile has seen so far: {"count": 1, "absent_at": "..."}."""
+    parts: Mapped[int] = mapped_column(Integer, server_default="1")
+    """How many publishing calls make it whole: a thread has one for each part."""
+    parts_out: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """The parts of a thread that are public, in order: [{"remote_id": "1", "url": "https://..."}]."""
     remote_id: Mapped[str | None]
     remote_url: Mapped[str | None]
     first_sent_at: Mapped[datetime | None]
@@ -234,6 +238,7 @@ class ScheduledPost(Base):
         CheckConstraint("remote_id IS NULL OR status = 'published'", name="remote_id"),
         CheckConstraint("evidence IS NULL OR evidence IN ('api', 'reconciled', 'person')", name="evidence"),
         CheckConstraint("window_ends_at >= due_at", name="window"),
+        CheckConstraint("parts >= 1 AND jsonb_array_length(parts_out) <= parts", name="parts"),
         UniqueConstraint("post_id", "account_id"),
         Index(
             "uq_scheduled_posts_remote",
@@ -307,6 +312,8 @@ class PublishAttempt(Base):
     payload_sha256: Mapped[str]
     worker: Mapped[str]
     app: Mapped[str] = mapped_column(server_default="")
+    part: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Which part of a thread it was to make public, from 0."""
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     sent_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -488,6 +495,39 @@ class ScheduledPostMedia(Base):
     __table_args__ = (
         Index("ix_scheduled_post_media_rendition", "rendition_id"),
         Index("ix_scheduled_post_media_asset", "asset_id"),
+    )
+
+
+class Readiness(Base):
+    """What was found, ahead of time, that would keep a scheduled post from going out. See ``scheduler.readiness``."""
+
+    __tablename__ = "readiness"
+
+    scheduled_post_id: Mapped[int] = mapped_column(
+        ForeignKey("scheduled_posts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    due_at: Mapped[datetime | None]
+    """The due time that was looked at; with another one the post is looked at anew."""
+    version_id: Mapped[int | None]
+    """The content that was looked at; likewise."""
+    stage: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many of the times of SCHEDULERX_READINESS_HOURS have been looked at."""
+    problems: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    """[{"code": "...", "message": "...", "field": "...", "file": null}]"""
+    since: Mapped[datetime | None]
+    """Since when there has been any."""
+    checked_at: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Looks in a row that came to no answer."""
+    available_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    """Not looked at again before this."""
+    lease_expires_at: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("(since IS NULL) = (problems = '[]'::jsonb)", name="since"),
+        CheckConstraint("(lease_expires_at IS NULL) = (leased_by IS NULL)", name="lease_owner"),
+        Index("ix_readiness_problems", "since", postgresql_where=text("since IS NOT NULL")),
     )
 
 

@@ -23,7 +23,8 @@ class Status(enum.StrEnum):
     PUBLISHING = "publishing"
     """The intent is committed and the call may be under way. Leased; an expired lease is ``unknown``."""
     PROCESSING = "processing"
-    """The platform accepted and is still working; polled by followup."""
+    """The platform accepted and is still working, or a part of a thread is out and the next one is to come;
+    polled by followup."""
     RETRYING = "retrying"
     """Provably not published; waits until ``available_at``."""
     UNKNOWN = "unknown"
@@ -52,10 +53,10 @@ S = Status
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     # published from a waiting state: an answer that came late, from an attempt believed not to have arrived.
-    S.SCHEDULED: frozenset({S.PREPARING, S.QUEUED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED}),
-    S.PREPARING: frozenset({S.READY, S.SCHEDULED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED}),
-    S.READY: frozenset({S.QUEUED, S.SCHEDULED, S.MISSED, S.CANCELED, S.HELD, S.FAILED, S.PUBLISHED}),
-    # processing from queued or retrying: the same, where the late answer is "accepted, still working".
+    # processing from one: the same, where the answer is "accepted, still working", or of one part of a thread.
+    S.SCHEDULED: frozenset({S.PREPARING, S.QUEUED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED, S.PROCESSING}),
+    S.PREPARING: frozenset({S.READY, S.SCHEDULED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED, S.PROCESSING}),
+    S.READY: frozenset({S.QUEUED, S.SCHEDULED, S.MISSED, S.CANCELED, S.HELD, S.FAILED, S.PUBLISHED, S.PROCESSING}),
     S.QUEUED: frozenset(
         {
             S.PUBLISHING,
@@ -75,7 +76,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.PROCESSING: frozenset({S.PUBLISHING, S.PUBLISHED, S.FAILED, S.UNKNOWN, S.RETRYING, S.CANCELED, S.MISSED, S.HELD}),
     S.RETRYING: frozenset({S.QUEUED, S.SCHEDULED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED, S.PROCESSING}),
     S.UNKNOWN: frozenset({S.PUBLISHED, S.RETRYING, S.MISSED, S.HELD, S.CANCELED, S.FAILED, S.PROCESSING}),
-    S.HELD: frozenset({S.PUBLISHED, S.SCHEDULED, S.RETRYING, S.MISSED, S.CANCELED, S.FAILED}),
+    S.HELD: frozenset({S.PUBLISHED, S.SCHEDULED, S.RETRYING, S.MISSED, S.CANCELED, S.FAILED, S.PROCESSING}),
     S.FAILED: frozenset({S.SCHEDULED, S.PUBLISHED}),
     S.MISSED: frozenset({S.SCHEDULED, S.PUBLISHED}),
     S.CANCELED: frozenset({S.SCHEDULED, S.PUBLISHED}),

@@ -107,6 +107,12 @@ def move(
                 "error_message": f"It may be public: an earlier try was sent and its outcome is not known ({told})",
             },
         )
+    if (
+        target in SAYS_NOT_PUBLISHED
+        and values.get("error_code") != PARTLY_PUBLISHED
+        and (begun := parts_out(conn, scheduled_post_id)) is not None
+    ):
+        target, values = Status.FAILED, {**values, **partly(*begun, values.get("error_message") or why or target.value)}
     changes: dict[str, Any] = {
         "status": target.value,
         "generation": NEXT,
@@ -149,6 +155,29 @@ def move(
             )
         )
     return int(row.generation)
+
+
+PARTLY_PUBLISHED = "partly_published"
+"""How a thread ends of which only the first parts are public."""
+
+
+def parts_out(conn: Connection, scheduled_post_id: int) -> tuple[int, list[Any]] | None:
+    """How many parts a thread has and which of them are public; None: nothing of it is."""
+    row = conn.execute(
+        select(posts.c.parts, posts.c.parts_out).where(
+            posts.c.id == scheduled_post_id, func.jsonb_array_length(posts.c.parts_out) > 0
+        )
+    ).one_or_none()
+    return None if row is None else (row.parts, row.parts_out)
+
+
+def partly(parts: int, out: list[Any], told: str) -> dict[str, Any]:
+    """What is said of a thread that ends in the middle: never "not published", "missed" or "canceled"."""
+    links = ", ".join(str(one["url"] or one["remote_id"]) for one in out)
+    return {
+        "error_code": PARTLY_PUBLISHED,
+        "error_message": f"{len(out)} of {parts} parts are public ({links}); then: {told}",
+    }
 
 
 NOW = func.clock_timestamp()

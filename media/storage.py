@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
-from media import addresses, s3
+from media import addresses, etags, s3
 from media.errors import MediaRefused, StoreUnavailable
 from media.probe import open_regular
 from media.sniff import SUFFIXES
@@ -176,13 +176,17 @@ class Store:
 
     # --- objects ------------------------------------------------------------------------------------------
 
-    def put_file(self, key: str, path: Path, mime: str, sha256: str) -> None:
+    def put_file(
+        self, key: str, path: Path, mime: str, sha256: str, progress: Callable[[float], None] | None = None
+    ) -> None:
         """Stores a file unless the same is there already. Streamed; whole or not at all.
 
-        Each request carries its digest, so the store refuses bytes that were bent on the way; the file is
-        hashed again while it is read; the stored length is asked for afterwards.
+        Each request carries its digest, so the store refuses bytes that were bent on the way; the file is hashed
+        again while it is read. Afterwards the store is asked for the length and the hash of what it has, and where
+        it names no hash that we know how to make, the object is read back. What is not the file is deleted.
 
         :param sha256: hex, of the file.
+        :param progress: called with the share that is stored, after each part; what it raises ends the upload.
         :raises MediaRefused: the file is gone or unreadable, or (``changed``) no longer has that hash.
         :raises StoreUnavailable: it could not be stored.
         """
@@ -192,13 +196,10 @@ class Store:
                 return
             stream.seek(0)
             if size <= PART_BYTES:
-                self._put_whole(key, stream.read(), mime, sha256, path.name)
+                sent = self._put_whole(key, stream.read(), mime, sha256, path.name)
             else:
-                self._put_parts(key, stream, mime, sha256, path.name)
-        stored = self._head(key)
-        if stored is None or stored["ContentLength"] != size:
-            length = "nothing" if stored is None else f"{stored['ContentLength']} bytes"
-            raise StoreUnavailable(f"{key}: {size} bytes were sent, {length} arrived")
+                sent = self._put_parts(key, stream, size, mime, sha256, path.name, progress)
+        self._verify(key, size, sha256, sent, progress)
 
     def download(self, key: str, path: Path, *, sha256: str = "") -> None:
         """Fetches an object into ``path``, which appears whole or not at all.
@@ -228,6 +229,25 @@ class Store:
         spool.seek(0)
         return cast("BinaryIO", spool)
 
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """``length`` bytes of an object from ``offset`` on (fewer at its end), for uploads that resume.
+
+        :raises MediaRefused: ``missing``: the store has no such object.
+        :raises StoreUnavailable: no answer.
+        """
+        client = self._client
+
+        def read() -> bytes:
+            wanted = f"bytes={offset}-{offset + length - 1}"
+            answer = client.get_object(Bucket=self.config.bucket, Key=key, Range=wanted)
+            with contextlib.closing(answer["Body"]) as body:
+                return cast("bytes", body.read())
+
+        found = self._call("read a range", read, absent=True)
+        if found is None:
+            raise MediaRefused("missing", f"the store has no object {key}", file=key)
+        return found
+
     def exists(self, key: str) -> bool:
         """Whether the object is there. :raises StoreUnavailable: no answer."""
         return self._head(key) is not None
@@ -243,20 +263,57 @@ class Store:
             return False
         # Stores differ in how they spell metadata; one that forgets it may still know the MD5.
         noted = {name.lower(): value for name, value in stored.get("Metadata", {}).items()}.get(HASH_HEADER)
-        if noted is not None:
+        if noted is not None and (noted != sha256 or size <= PART_BYTES):
             return bool(noted == sha256)
-        digest = hashlib.md5(usedforsecurity=False)
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-        return str(stored.get("ETag", "")).strip('"') == digest.hexdigest()
+        tags = etags.Tags()
+        while chunk := stream.read(PART_BYTES):
+            tags.add(chunk)
+        if etags.of(stored) in tags.possible():
+            return True
+        # The note was written as the upload began: whoever wrote it may have died before the object was verified.
+        return noted is not None and self._read_back(key) == sha256
+
+    def _verify(
+        self, key: str, size: int, sha256: str, sent: etags.Tags, progress: Callable[[float], None] | None
+    ) -> None:
+        """That what is stored is what was sent. :raises StoreUnavailable: it is not, and is there no longer."""
+        stored = self._head(key)
+        if stored is not None and stored["ContentLength"] == size:
+            if etags.of(stored) in sent.possible():
+                return
+            # Encrypted by the bucket's own key, or a store with tags of its own: only the bytes can tell.
+            if self._read_back(key, progress) == sha256:
+                return
+        length = "nothing" if stored is None else f"{stored['ContentLength']} bytes"
+        # It bears a name that promises other bytes: nobody shall find it there.
+        self.delete(key)
+        raise StoreUnavailable(f"{key}: {size} bytes were sent, {length} arrived, and they are not the same")
+
+    def _read_back(self, key: str, progress: Callable[[float], None] | None = None) -> str:
+        """The hash of a stored object; empty where there is none. Streamed."""
+        client = self._client
+
+        def read() -> str:
+            digest = hashlib.sha256()
+            answer = client.get_object(Bucket=self.config.bucket, Key=key)
+            with contextlib.closing(answer["Body"]) as body:
+                for chunk in body.iter_chunks(CHUNK):
+                    digest.update(chunk)
+                    if progress is not None:
+                        progress(1.0)
+            return digest.hexdigest()
+
+        return self._call("read an object back", read, absent=True) or ""
 
     def _head(self, key: str) -> Any:
         client, bucket = self._client, self.config.bucket
         return self._call("look for an object", lambda: client.head_object(Bucket=bucket, Key=key), absent=True)
 
-    def _put_whole(self, key: str, body: bytes, mime: str, sha256: str, name: str) -> None:
+    def _put_whole(self, key: str, body: bytes, mime: str, sha256: str, name: str) -> etags.Tags:
         client = self._client
         _same(hashlib.sha256(body).hexdigest(), sha256, name)
+        tags = etags.Tags()
+        md5 = tags.add(body)
         self._call(
             "store an object",
             lambda: client.put_object(
@@ -264,12 +321,22 @@ class Store:
                 Key=key,
                 Body=body,
                 ContentType=mime,
-                ContentMD5=_md5(body),
+                ContentMD5=base64.b64encode(md5).decode(),
                 Metadata={HASH_HEADER: sha256},
             ),
         )
+        return tags
 
-    def _put_parts(self, key: str, stream: IO[bytes], mime: str, sha256: str, name: str) -> None:
+    def _put_parts(
+        self,
+        key: str,
+        stream: IO[bytes],
+        size: int,
+        mime: str,
+        sha256: str,
+        name: str,
+        progress: Callable[[float], None] | None,
+    ) -> etags.Tags:
         client, bucket = self._client, self.config.bucket
         started: Any = self._call(
             "begin an upload",
@@ -278,27 +345,31 @@ class Store:
             ),
         )
         upload = started["UploadId"]
-        digest = hashlib.sha256()
+        digest, tags, done = hashlib.sha256(), etags.Tags(), 0
         parts: Any = []
         try:
             while body := stream.read(PART_BYTES):
                 digest.update(body)
+                md5 = tags.add(body)
+                done += len(body)
                 number = len(parts) + 1
 
-                def send(body: bytes = body, number: int = number) -> Any:
+                def send(body: bytes = body, number: int = number, md5: bytes = md5) -> Any:
                     return client.upload_part(
                         Bucket=bucket,
                         Key=key,
                         UploadId=upload,
                         PartNumber=number,
                         Body=body,
-                        ContentMD5=_md5(body),
+                        ContentMD5=base64.b64encode(md5).decode(),
                     )
 
                 answer: Any = self._call("store a part", send)
                 parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+                if progress is not None:
+                    progress(done / size)
             _same(digest.hexdigest(), sha256, name)
-            # Absent: an earlier try of ours succeeded and its answer was lost; the length is checked anyway.
+            # Absent: an earlier try of ours succeeded and its answer was lost; what is there is verified anyway.
             self._call(
                 "finish an upload",
                 lambda: client.complete_multipart_upload(
@@ -309,6 +380,7 @@ class Store:
         except BaseException:
             self._abort(key, upload)
             raise
+        return tags
 
     def _abort(self, key: str, upload: str) -> None:
         client = self._client
@@ -364,11 +436,6 @@ def _hash_in(key: str) -> str:
     """The hash that names a key of ours; empty where there is none."""
     stem = key.rpartition("/")[2].partition(".")[0]
     return stem if _HASH.fullmatch(stem) else ""
-
-
-def _md5(body: bytes) -> str:
-    """As the Content-MD5 header wants it: guards against accidents on the way, not against attacks."""
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _same(found: str, expected: str, name: str) -> None:

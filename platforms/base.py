@@ -9,7 +9,7 @@ reached the platform is known to the transport alone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
@@ -54,6 +54,22 @@ class Reply:
             return None
 
 
+class Streamed(Protocol):
+    """A body of known length that is read while it is sent, so that a large file is never held in memory."""
+
+    def __len__(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The same bytes, piece by piece."""
+        ...
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next ``size`` bytes; empty at the end."""
+        ...
+
+
 class Http(Protocol):
     """The one client that modules send through (``platforms.http.Client``)."""
 
@@ -68,7 +84,7 @@ class Http(Protocol):
         json: Json = None,
         form: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
-        content: bytes | None = None,
+        content: bytes | Streamed | None = None,
         timeout_s: float | None = None,
     ) -> Reply:
         """The answer, whatever its status.
@@ -106,6 +122,8 @@ class MediaItem:
     """Where the platform can fetch it; None while drafting, or where our store is not public."""
     read: Callable[[], BinaryIO] | None = None
     """Opens the bytes; the caller closes. None while drafting."""
+    read_range: Callable[[int, int], bytes] | None = None
+    """(offset, length) -> these bytes, for uploads that resume in the middle. None while drafting."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +140,33 @@ class AccountRef:
 
 
 @dataclass(frozen=True)
+class ReplyTo:
+    """The parts of a thread that are public already, as the next one has to name them."""
+
+    remote_id: str
+    """Of the part right before."""
+    root_id: str
+    """Of the first part."""
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class Draft:
-    """What shall be published on one account. ``options`` were validated by ``Platform.options_model``."""
+    """What shall be published on one account by one call: a post, or one part of a thread.
+
+    ``options`` were validated by ``Platform.options_model``. A thread comes part by part: each has its text,
+    its media and its own checkpoint, and all but the first answer the one before.
+    """
 
     text: str
     account: AccountRef
     media: tuple[MediaItem, ...] = ()
     options: Mapping[str, Json] = field(default_factory=dict)
+    part: int = 0
+    """Which part of the thread, from 0."""
+    parts: int = 1
+    reply_to: ReplyTo | None = None
+    """Set for a part that is about to be sent, or looked for, and has another before it."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +324,9 @@ class PublishingCall:
 
 @dataclass(frozen=True)
 class Found:
-    remote_id: str
+    """It is public. ``remote_id`` may be absent where the platform says no more than that."""
+
+    remote_id: str | None
     url: str | None = None
     published_at: datetime | None = None
 
@@ -309,7 +349,8 @@ class Repeatable:
     """Sending again makes the same object: safe."""
 
 
-Reconciled = Found | Absent | Inconclusive | Repeatable | AuthExpired | RateLimited
+Reconciled = Found | Absent | Inconclusive | Repeatable | Processing | AuthExpired | RateLimited
+"""``Processing``: the platform has it and works on it; ``poll`` goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -357,6 +398,8 @@ class Quota:
     per_s: int
     scope: str = "account"
     source: str = ""
+    call: str = ""
+    """The name of the only publishing call that counts and is limited; empty: all of them."""
 
 
 class Transport(enum.Enum):
@@ -383,6 +426,8 @@ class Capabilities:
     quotas: tuple[Quota, ...]
     source: str
     """Document and date that the limits were read from."""
+    head_only_options: frozenset[str] = frozenset()
+    """Options that belong to the first part of a thread alone (a poll, who may reply)."""
     prepare_lead_s: float = 900.0
     """How long before it is due ``prepare`` shall start, seconds."""
     lifetime_of_prepared_s: float | None = None
@@ -390,6 +435,15 @@ class Capabilities:
     refresh_ahead_s: float = 600.0
     """How long before their end credentials shall be renewed, seconds."""
     url_pattern: str = ""
+
+
+@runtime_checkable
+class HasSequels(Protocol):
+    """A module whose posts may have something that follows them by a call of its own (a first comment)."""
+
+    def sequels(self, draft: Draft) -> tuple[Draft, ...]:
+        """What follows this draft once it is public, in order: each gets an attempt and a checkpoint of its own."""
+        ...
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ from scheduler.checking import Target, check
 from scheduler.errors import InvalidPost, KeyReused, Refused, SchedulerXError, Unavailable
 from scheduler.intake import Arrived
 from scheduler.logging import logger
-from scheduler.options import PostOptions, post_options, strangers
+from scheduler.options import POST, PostOptions, post_options, strangers
 from scheduler.posts import Post
 from scheduler.settings import Settings, current
 from scheduler.when import check_future, instant
@@ -77,7 +77,7 @@ def ensure_schema(conn: Connection, url: str) -> None:
 
 
 def schedule(
-    text: str,
+    text: str | Sequence[str],
     *,
     to: str | Sequence[str],
     at: datetime | str,
@@ -89,13 +89,15 @@ def schedule(
 ) -> Post:
     """Accepts a post, or refuses all of it. Once this returns, the post is never lost.
 
-    :param text: what to say; platforms count its length their own way, and each limit is checked here.
+    :param text: what to say; platforms count its length their own way, and each limit is checked here. A list
+        is a thread: one post with parts, each answering the one before.
     :param to: accounts, such as ``["x:acme", "pinterest:acme"]``.
     :param at: a datetime, ISO text, or "now". Without an offset, ``tz`` is needed.
     :param tz: an IANA zone name for ``at``; see ``scheduler.when`` for what happens when clocks change.
     :param media: paths, https URLs, or ``Media(source, alt="...")``. Local files are stored before this returns.
     :param options: ``{"post": {"window_minutes": 30}, "pinterest": {"board": "Recipes"}}``; an account's
-        own (``"x:acme"``) win over its platform's.
+        own (``"x:acme"``) win over its platform's. ``text``, ``files`` and ``thread`` give a target words, media
+        (by place) and further parts of its own.
     :param idempotency_key: the same key with the same arguments returns the same post, however often.
     :param session: a SQLAlchemy Session or Connection: the post is part of the caller's transaction, exists
         once the caller commits, and a refusal leaves that transaction as it was.
@@ -106,8 +108,11 @@ def schedule(
     :raises scheduler.errors.Unavailable: the database or the object store does not answer.
     """
     settings = current()
-    targets = _targets(text, to)
     chosen = dict(options or {})
+    text = first_part(text, chosen)
+    targets = _targets(text, to)
+    if _unstorable(chosen):
+        raise InvalidPost([Violation("bad_text", f"the options have {UNSTORABLE}", "options")])
     due = instant(at, tz)
     if idempotency_key is not None and not 1 <= len(idempotency_key) <= 200:
         raise Refused("An idempotency key has 1 to 200 characters")
@@ -186,13 +191,43 @@ def fingerprint(
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def first_part(text: str | Sequence[str], options: dict[str, Any]) -> str:
+    """The first part's text; the further parts of a list go into ``options["post"]["thread"]``.
+
+    :raises Refused: the list is empty, or the options name a thread as well.
+    """
+    if isinstance(text, str):
+        return text
+    given: object = text  # callers are scripts: types are hoped for, not known
+    if not isinstance(given, list | tuple):
+        raise Refused(f"text must be a str, or a list of them, not {type(given).__name__}")
+    if not text:
+        raise Refused("text is an empty list: give at least one part")
+    if len(text) > 1:
+        of_post = options.get(POST, {})
+        if not isinstance(of_post, Mapping) or of_post.get("thread"):
+            raise Refused('give the parts of a thread once: as a list of texts, or in options["post"]["thread"]')
+        options[POST] = {**of_post, "thread": list(text[1:])}
+    return text[0]
+
+
+UNSTORABLE = "characters that cannot be stored (NUL, lone surrogates)"
+
+
+def _unstorable(said: Any) -> bool:
+    """Whether any text in it has characters that Postgres does not hold."""
+    if isinstance(said, str):
+        return "\x00" in said or any("\ud800" <= letter <= "\udfff" for letter in said)
+    if isinstance(said, Mapping):
+        return any(_unstorable(one) for pair in said.items() for one in pair)
+    return isinstance(said, list | tuple) and any(_unstorable(one) for one in said)
+
+
 def _targets(text: str, to: str | Sequence[str]) -> list[tuple[str, str]]:
     if not isinstance(text, str):
         raise Refused(f"text must be a str, not {type(text).__name__}")
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidPost(
-            [Violation("bad_text", "the text has characters that cannot be stored (NUL, lone surrogates)")]
-        )
+    if _unstorable(text):
+        raise InvalidPost([Violation("bad_text", f"the text has {UNSTORABLE}")])
     named = [to] if isinstance(to, str) else list(to)
     if not named:
         raise Refused("to is empty: name at least one account, such as x:acme")
@@ -271,15 +306,15 @@ def _insert(
     window = timedelta(minutes=post.window_minutes or settings.window_minutes)
     for (platform, name), target in zip(targets, checked, strict=True):
         account = accounts.find(conn, f"{platform}:{name}")
-        needs = target.module.needs_prepare(target.draft)
+        needs = target.needs_prepare
         lead = timedelta(seconds=target.module.capabilities.prepare_lead_s if needs else 0)
         scheduled_id = conn.execute(
             sql("""
                 WITH t AS (SELECT coalesce(CAST(:due AS timestamptz), clock_timestamp()) AS due)
                 INSERT INTO scheduled_posts (post_id, version_id, account_id, platform, due_at, available_at,
-                       window_ends_at, media_ready, needs_prepare, paused, api_url)
+                       window_ends_at, media_ready, needs_prepare, paused, api_url, parts)
                 SELECT :post, :version, :account, :platform, t.due, t.due - CAST(:lead AS interval),
-                       t.due + CAST(:window AS interval), :ready, :needs, :paused, :api_url
+                       t.due + CAST(:window AS interval), :ready, :needs, :paused, :api_url, :parts
                   FROM t RETURNING id
             """),
             {
@@ -290,13 +325,14 @@ def _insert(
                 "platform": platform,
                 "lead": lead,
                 "window": window,
-                "ready": not arrived,
+                "ready": not target.uses,
                 "needs": needs,
                 "paused": account.paused_at is not None,
                 "api_url": settings.api_url(platform),
+                "parts": len(target.parts.drafts),
             },
         ).scalar_one()
-        if arrived:
+        if target.uses:
             attach_media(conn, scheduled_id, arrived, asset_ids, target)
     made = posts.load(conn, post_id)
     audit.record(
@@ -351,11 +387,11 @@ def attach_media(
 ) -> None:
     """Names the renditions that a scheduled post needs, and marks it ready where all of them exist already."""
     states = []
-    for place, (one, asset_id) in enumerate(zip(arrived, asset_ids, strict=True)):
+    for index, place in enumerate(target.uses):
         rendition_id = None
         state = "pending"
         if target.recipes:
-            rendition_id, state = intake.rendition(conn, asset_id, target.recipes[place])
+            rendition_id, state = intake.rendition(conn, asset_ids[place], target.recipes[index])
         states.append(state)
         conn.execute(
             sql("""
@@ -365,9 +401,9 @@ def attach_media(
             {
                 "id": scheduled_id,
                 "place": place,
-                "asset": asset_id,
+                "asset": asset_ids[place],
                 "rendition": rendition_id,
-                "alt": one.alt,
+                "alt": arrived[place].alt,
             },
         )
     if all(state == "ready" for state in states):

@@ -17,15 +17,15 @@ from sqlalchemy import text as sql
 from db.models import Account, PostVersion, table_of
 from db.models import ScheduledPost as Table
 from db.states import CANCELABLE, Status
-from db.transitions import database_now, doubtful_attempts, move, revise, seconds_from_now
+from db.transitions import database_now, doubtful_attempts, move, parts_out, revise, seconds_from_now
 from platforms.base import Violation
 from scheduler import accounts, audit, intake, posts
-from scheduler.api import _connection, attach_media, database, insert_version
+from scheduler.api import _connection, attach_media, database, first_part, insert_version
 from scheduler.checking import Target, check_one
 from scheduler.errors import InvalidPost, NotAllowed, NotFound
 from scheduler.intake import Arrived
 from scheduler.logging import logger
-from scheduler.options import post_options
+from scheduler.options import POST, post_options
 from scheduler.posts import Post
 from scheduler.settings import Settings, current
 from scheduler.when import check_future, instant
@@ -132,6 +132,7 @@ def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
     status = Status(row.status)
     account = getattr(row, "account", "")
     if status in CANCELABLE and getattr(row, "held_for", None) != "outcome_unknown":
+        begun = parts_out(conn, row.id)
         doubtful = status is not Status.HELD and doubtful_attempts(conn, row.id)
         move(
             conn,
@@ -151,6 +152,9 @@ def cancel_row(conn: Connection, row: Any, *, by: str, why: str) -> Change:
                 "held",
                 "it will not be sent again, but an earlier try may have published it; look at the profile",
             )
+        if begun is not None:
+            told = f"{len(begun[1])} of its {begun[0]} parts are public already; the rest will not be sent"
+            return Change(row.id, account, False, "failed", told)
         return Change(row.id, account, True, "canceled", "canceled")
     if status in {Status.PUBLISHING, Status.PROCESSING, Status.UNKNOWN}:
         conn.execute(update(table).where(table.c.id == row.id).values(cancel_requested=True))
@@ -223,6 +227,8 @@ def _lead(row: Row[Any]) -> timedelta:
 def _unchangeable(conn: Connection, row: Row[Any]) -> str:
     """Why a row may not be edited or moved; empty: it may."""
     status = Status(row.status)
+    if row.parts_out and status not in {Status.PUBLISHED, Status.FAILED}:
+        return f"{len(row.parts_out)} of its {row.parts} parts are public already"
     if status is Status.HELD and row.held_for != "outcome_unknown":
         return ""
     if status not in CHANGEABLE:
@@ -259,7 +265,7 @@ def _back_to_scheduled(conn: Connection, row: Row[Any], *, by: str, why: str, **
 def edit(
     post: Post | int,
     *,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     media: Sequence[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     by: str = PERSON,
@@ -276,6 +282,8 @@ def edit(
     number = _number(post)
     if text is None and media is None and options is None:
         raise NotAllowed("edit() was given nothing to change: text, media or options")
+    thread = None if isinstance(text, str) or text is None else [*text[1:]]
+    text = first_part(text, {}) if text is not None else None
     arrived, wrong = intake.look_at(list(media), settings) if media is not None else ([], [])
     if wrong:
         raise InvalidPost(wrong)
@@ -285,7 +293,7 @@ def edit(
         with _connection(session, settings) as conn:
             open_now = [row for row in rows_of(conn, number) if not _unchangeable(conn, row)]
             content = _content(conn, posts.load(conn, number).id)
-            chosen = dict(content.options) if options is None else dict(options)
+            chosen = _options(content, options, thread)
             _check_again(conn, open_now, content.text if text is None else text, arrived, chosen, settings)
         fresh_ids = intake.store(arrived, settings)
     with _connection(session, settings) as conn:
@@ -294,7 +302,7 @@ def edit(
         if media is None:
             arrived, fresh_ids = _arrived_before(conn, content.media)
         new_text = content.text if text is None else text
-        new_options = dict(content.options) if options is None else dict(options)
+        new_options = _options(content, options, thread)
         reasons = {row.id: _unchangeable(conn, row) for row in rows}
         open_rows = [row for row in rows if not reasons[row.id]]
         checked = _check_again(conn, open_rows, new_text, arrived, new_options, settings)
@@ -315,6 +323,14 @@ def edit(
             for row in rows
         ]
         return _recorded(conn, "post.edited", rows, done, by)
+
+
+def _options(content: Row[Any], given: Mapping[str, Any] | None, thread: list[str] | None) -> dict[str, Any]:
+    """The new version's options. A text given as a list says what the thread is now; a plain text leaves it."""
+    chosen = dict(content.options if given is None else given)
+    if thread is not None:
+        chosen[POST] = {**chosen.get(POST, {}), "thread": thread}
+    return chosen
 
 
 def _content(conn: Connection, post_id: int) -> Row[Any]:
@@ -380,7 +396,7 @@ def _repoint(
     target: Target,
     by: str,
 ) -> None:
-    needs = target.module.needs_prepare(target.draft)
+    needs = target.needs_prepare
     lead = timedelta(seconds=target.module.capabilities.prepare_lead_s if needs else 0)
     _back_to_scheduled(
         conn,
@@ -389,7 +405,8 @@ def _repoint(
         why="edited",
         version_id=version,
         needs_prepare=needs,
-        media_ready=not arrived,
+        media_ready=not target.uses,
+        parts=len(target.parts.drafts),
         available_at=row.due_at - lead,
         checkpoint={},
         checkpoint_expires_at=None,
@@ -398,7 +415,7 @@ def _repoint(
         error_message=None,
     )
     conn.execute(sql("DELETE FROM scheduled_post_media WHERE scheduled_post_id = :id"), {"id": row.id})
-    if arrived:
+    if target.uses:
         attach_media(conn, row.id, arrived, asset_ids, target)
 
 
@@ -413,6 +430,12 @@ def retry(post: Post | int, *, by: str = PERSON, session: Session | Connection |
         rows = rows_of(conn, number)
         done = [retry_row(conn, row, by=by) for row in rows]
         return _recorded(conn, "post.retried", rows, done, by)
+
+
+NOTHING_TO_ANSWER = (
+    "a part of it is public and the platform's id of that part is not known: there is nothing for the rest to"
+    " answer; schedule the rest as a new post"
+)
 
 
 def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
@@ -435,16 +458,11 @@ def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
             status.value,
             "an earlier attempt may have published it; use dead-letters replay --resend or mark-published",
         )
-    if row.error_code == "partly_published":
-        return Change(
-            row.id,
-            row.account,
-            False,
-            status.value,
-            "a part of it is public; schedule the rest as a new post",
-        )
+    if row.parts_out and row.parts_out[-1]["remote_id"] is None:
+        return Change(row.id, row.account, False, status.value, NOTHING_TO_ANSWER)
     again(conn, row, by=by, why="retried")
-    return Change(row.id, row.account, True, "scheduled", "scheduled again")
+    told = f"scheduled again, from part {len(row.parts_out) + 1} on" if row.parts_out else "scheduled again"
+    return Change(row.id, row.account, True, "scheduled", told)
 
 
 def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:

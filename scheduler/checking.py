@@ -16,8 +16,9 @@ from media.probe import Probe
 from media.rules import MediaRule
 from platforms import registry
 from platforms.base import AccountRef, Capabilities, Draft, Platform, Transport, Violation
+from scheduler.content import Parts, parts_of
 from scheduler.intake import Arrived
-from scheduler.options import PostOptions, for_target
+from scheduler.options import PostOptions
 from scheduler.settings import Settings
 
 
@@ -27,11 +28,25 @@ class Target:
 
     account: AccountRef
     module: Platform
-    draft: Draft
-    rule: MediaRule | None
+    parts: Parts
     recipes: tuple[Any, ...] = ()
-    """One for each probed file, in order; empty where a file is not fetched yet."""
+    """One for each medium it uses, in the order of ``uses``; empty where a file is not fetched yet."""
     violations: tuple[Violation, ...] = field(default=())
+
+    @property
+    def draft(self) -> Draft:
+        """The first part; of a plain post the only one."""
+        return self.parts.drafts[0]
+
+    @property
+    def uses(self) -> tuple[int, ...]:
+        """The places of the post's media that go to this account, in the order of its parts."""
+        return self.parts.uses
+
+    @property
+    def needs_prepare(self) -> bool:
+        """Whether the platform has something to be prepared for any of the parts."""
+        return any(self.module.needs_prepare(draft) for draft in self.parts.drafts)
 
 
 def check(
@@ -54,35 +69,22 @@ def check_one(
     post: PostOptions,
     settings: Settings,
 ) -> Target:
-    """The rules of one account's platform."""
+    """The rules of one account's platform, applied to each part that it gets."""
     module = registry.get(account.platform)
-    chosen, wrong = for_target(options, account.platform, account.name)
-    draft = Draft(text=text, account=account, media=tuple(one.item() for one in arrived), options=chosen)
-    if not wrong:
-        wrong += module.validate(draft)
-    else:
-        # With options that cannot be read, the module's own checks would mostly report the consequences.
-        wrong += too_long(text, module)
-    rule = placement_rule(module, draft)
+    parts = parts_of(text, dict(enumerate(one.item() for one in arrived)), len(arrived), options, module, account)
+    wrong = list(parts.violations)
+    # With options that cannot be read, the module's own checks would mostly report the consequences.
+    unread = bool(wrong)
     recipes: list[Any] = []
-    if rule is not None:
-        probes = [(one.probe, one.name) for one in arrived if one.probe is not None]
-        found, recipes = fit(probes, rule, post, account.platform)
-        wrong += found
-        if len(probes) == len(arrived):
-            wrong += [
-                Violation(one.code, one.message, one.field, one.file, account.platform)
-                for one in rules.violations_of_set(
-                    [probe for probe, _ in probes], rule, still=post.animation == "first_frame"
-                )
-                if one.code not in {bad.code for bad in wrong}
-            ]
-        else:
-            recipes = []
+    for draft, files in zip(parts.drafts[: parts.threaded], parts.files, strict=False):
+        own = [arrived[place] for place in files]
+        found, made = _check_part(draft, own, module, post, unread=unread)
+        recipes += made
+        wrong += [_in_part(one, draft) for one in found]
     if (
         arrived
         and not wrong
-        and must_pull(module.capabilities, draft, module)
+        and any(draft.media and must_pull(module.capabilities, draft, module) for draft in parts.drafts)
         and not reachable(settings, account.platform)
     ):
         wrong.append(
@@ -99,7 +101,39 @@ def check_one(
         one if one.platform else Violation(one.code, one.message, one.field, one.file, account.platform)
         for one in wrong
     )
-    return Target(account, module, draft, rule, tuple(recipes) if not told else (), told)
+    known = len(recipes) == len(parts.uses)
+    return Target(account, module, parts, tuple(recipes) if known and not told else (), told)
+
+
+def _check_part(
+    draft: Draft, arrived: Sequence[Arrived], module: Platform, post: PostOptions, *, unread: bool
+) -> tuple[list[Violation], list[Any]]:
+    """What is wrong with one part, and the recipes that make its files fit."""
+    wrong = too_long(draft.text, module) if unread else list(module.validate(draft))
+    rule = placement_rule(module, draft)
+    if rule is None:
+        return wrong, []
+    probes = [(one.probe, one.name) for one in arrived if one.probe is not None]
+    found, recipes = fit(probes, rule, post, draft.account.platform)
+    wrong += found
+    if len(probes) < len(arrived):
+        return wrong, []
+    wrong += [
+        Violation(one.code, one.message, one.field, one.file, draft.account.platform)
+        for one in rules.violations_of_set(
+            [probe for probe, _ in probes], rule, still=post.animation == "first_frame"
+        )
+        if one.code not in {bad.code for bad in wrong}
+    ]
+    return wrong, recipes
+
+
+def _in_part(one: Violation, draft: Draft) -> Violation:
+    """A violation that says which part of the thread it speaks of."""
+    if draft.part == 0:
+        return one
+    message = f"part {draft.part + 1} of the thread: {one.message}"
+    return Violation(one.code, message, f"thread[{draft.part}].{one.field}", one.file, one.platform)
 
 
 def too_long(text: str, module: Platform) -> list[Violation]:

@@ -12,9 +12,9 @@ from sqlalchemy import text as sql
 
 from db.models import PublishAttempt, table_of
 from db.states import Status
-from db.transitions import close_letter, doubtful_attempts, move
+from db.transitions import close_letter, doubtful_attempts, move, partly
 from scheduler import audit
-from scheduler.changes import again, rows_of
+from scheduler.changes import NOTHING_TO_ANSWER, again, rows_of
 from scheduler.errors import NotAllowed, NotFound
 
 attempts = table_of(PublishAttempt)
@@ -34,7 +34,7 @@ PLAIN: dict[str, tuple[str, str]] = {
     "out_of_credits": ("the platform account has no credits left", "buy credits, then replay"),
     "partly_published": (
         "a part of the thread is public",
-        "look at the links; schedule the rest as a new post",
+        "look at the links; replay sends the parts that are missing, discard leaves it so",
     ),
     "attempts_spent": ("every try failed", "see the attempts; replay when the platform is well again"),
 }
@@ -138,8 +138,8 @@ def replay(conn: Connection, number: int, *, by: str, resend: bool = False) -> D
             f"Dead letter {number}: {letter.account} may have published this post; look at the profile, then use"
             f" `schedulerx dead-letters mark-published {number} [URL]`, or replay with --resend if it is not there"
         )
-    if row.error_code == "partly_published":
-        raise NotAllowed(f"Dead letter {number}: a part of it is public; schedule the rest as a new post")
+    if row.parts_out and row.parts_out[-1]["remote_id"] is None:
+        raise NotAllowed(f"Dead letter {number}: {NOTHING_TO_ANSWER}")
     if doubt:
         _settle(conn, row.id)
     again(conn, row, by=by, why="resent by a person" if doubt else "replayed")
@@ -157,6 +157,13 @@ def mark_published(conn: Connection, number: int, *, by: str, url: str | None = 
     if doubtful_attempts(conn, row.id) == 0 and row.held_for != "outcome_unknown":
         raise NotAllowed(f"Dead letter {number}: no attempt may have published it, so it cannot be marked as published")
     _settle(conn, row.id)
+    out = [*row.parts_out, {"remote_id": None, "url": url}] if row.parts > 1 else []
+    whole: dict[str, Any] = {"parts_out": out} if out else {}
+    if out and len(out) < row.parts:
+        # Without the platform's id of this part there is nothing for the next one to answer.
+        _end_partly(conn, row, out, by)
+        _record(conn, "marked_published", letter, by)
+        return letter
     move(
         conn,
         row.id,
@@ -168,7 +175,8 @@ def mark_published(conn: Connection, number: int, *, by: str, url: str | None = 
         resolution="marked_published",
         published_at=func.clock_timestamp(),
         evidence="person",
-        remote_url=url,
+        remote_url=out[0]["url"] if out else url,
+        **whole,
         error_code=None,
         error_message=None,
     )
@@ -183,7 +191,9 @@ def discard(conn: Connection, number: int, *, by: str) -> DeadLetter:
     :raises NotAllowed: it is settled already.
     """
     letter, row = _open(conn, number)
-    if row.status == Status.HELD:
+    if row.status == Status.HELD and row.parts_out:
+        _end_partly(conn, row, row.parts_out, by)
+    elif row.status == Status.HELD:
         move(
             conn,
             row.id,
@@ -198,6 +208,23 @@ def discard(conn: Connection, number: int, *, by: str) -> DeadLetter:
         close_letter(conn, row.id, resolution="discarded", by=by)
     _record(conn, "discarded", letter, by)
     return letter
+
+
+def _end_partly(conn: Connection, row: Row[Any], out: list[Any], by: str) -> None:
+    """Ends a held thread with what is public of it; a person has decided, so no dead letter stays open."""
+    told = partly(row.parts, out, "the rest was given up")
+    move(
+        conn,
+        row.id,
+        generation=row.generation,
+        source=Status.HELD,
+        target=Status.FAILED,
+        by=by,
+        why="the rest was given up",
+        parts_out=out,
+        **told,
+    )
+    close_letter(conn, row.id, resolution="discarded", by=by)
 
 
 def _open(conn: Connection, number: int) -> tuple[DeadLetter, Row[Any]]:

@@ -15,14 +15,18 @@ from sqlalchemy import Connection, text
 from platforms.base import Quota
 from scheduler.settings import Settings
 
+BURST_GUARD = "burst_guard"
 COUNT = text("""
     SELECT q.name, q.n, q.per_s, count(a.started_at) AS used,
            -- When the oldest of the last n leaves the span, there is a place again.
            (array_agg(a.started_at ORDER BY a.started_at DESC))[q.n] + make_interval(secs => q.per_s) AS free_at
-      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[])) AS q(name, n, per_s)
+      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[]), CAST(:calls AS text[]))
+           AS q(name, n, per_s, call)
       LEFT JOIN publish_attempts a
         ON a.account_id = :account AND a.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s)
        AND coalesce(a.outcome, 'unknown') IN ('accepted', 'unknown') AND a.settled IS DISTINCT FROM 'absent'
+       AND (a.part = 0 OR q.name <> 'burst_guard')  -- a thread is one post
+       AND q.call IN ('', a.call)
      GROUP BY q.name, q.n, q.per_s
     HAVING count(a.started_at) >= q.n
 """)
@@ -56,7 +60,7 @@ class Full:
 
 def guards(settings: Settings, quotas: Sequence[Quota]) -> list[Quota]:
     """The platform's quotas for an account, and our burst guard."""
-    burst = Quota("burst_guard", settings.burst_count, settings.burst_seconds, source="settings")
+    burst = Quota(BURST_GUARD, settings.burst_count, settings.burst_seconds, source="settings")
     return [burst, *(quota for quota in quotas if quota.scope == "account")]
 
 
@@ -91,6 +95,7 @@ def full(conn: Connection, account_id: int, quotas: Sequence[Quota]) -> Full | N
             "names": [quota.name for quota in quotas],
             "counts": [quota.count for quota in quotas],
             "spans": [quota.per_s for quota in quotas],
+            "calls": [quota.call for quota in quotas],
             "account": account_id,
         },
     ).all()

@@ -5,7 +5,9 @@
     options={"post": {"window_minutes": 30}, "pinterest": {"board": "Recipes"},
              "x:acme": {"reply_settings": "following"}}
 
-An account's own options win over its platform's.
+An account's own options win over its platform's. Beside what each platform module declares, every target
+takes ``text`` (its own words), ``files`` (which of the post's media its first part carries, by place) and
+``thread`` (its own further parts; an empty list: none).
 """
 
 from __future__ import annotations
@@ -13,12 +15,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from platforms import registry
 from platforms.base import Violation
 
 POST = "post"
+CONTENT = frozenset({"text", "files", "thread"})
+"""What a target may have of its own that is ours to understand, not its platform module's."""
+LONGEST_THREAD = 100
+"""Parts; nobody reads more, and a slip (a list of letters) ends here."""
+
+
+class Part(BaseModel):
+    """A further part of a thread. A plain text stands for a part without media."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    files: tuple[int, ...] = ()
+    """Which of the post's media this part carries, by place, from 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def plain(cls, given: Any) -> Any:
+        """A text alone is a part."""
+        return {"text": given} if isinstance(given, str) else given
+
+
+class Content(BaseModel):
+    """What a target has of its own, in place of the post's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str | None = None
+    files: tuple[int, ...] | None = None
+    thread: tuple[Part, ...] | None = Field(None, max_length=LONGEST_THREAD)
 
 
 class PostOptions(BaseModel):
@@ -34,6 +66,8 @@ class PostOptions(BaseModel):
     """What stands behind transparent or padded areas."""
     animation: Literal["keep", "first_frame"] = "keep"
     """An animation that a platform does not take: refused, or its first picture alone; never done silently."""
+    thread: tuple[Part, ...] = Field((), max_length=LONGEST_THREAD)
+    """The parts after the first: one post, sent as a thread."""
 
 
 def post_options(options: Mapping[str, Any]) -> tuple[PostOptions, list[Violation]]:
@@ -46,19 +80,37 @@ def post_options(options: Mapping[str, Any]) -> tuple[PostOptions, list[Violatio
 
 def for_target(options: Mapping[str, Any], platform: str, name: str) -> tuple[dict[str, Any], list[Violation]]:
     """The options of one account, merged and checked by the platform's model, and what is wrong with them."""
+    merged, wrong = _merged(options, platform, name)
+    if wrong:
+        return {}, wrong
+    model = registry.get(platform).options_model
+    try:
+        mine = {key: value for key, value in merged.items() if key not in CONTENT}
+        return model.model_validate(mine).model_dump(mode="json"), []
+    except ValidationError as error:
+        return {}, _violations(error, platform, platform)
+
+
+def content_for(options: Mapping[str, Any], platform: str, name: str) -> tuple[Content, list[Violation]]:
+    """What one account has of its own in place of the post's text, media and thread, and what is wrong with it."""
+    merged, wrong = _merged(options, platform, name)
+    if wrong:
+        return Content(), []  # said by ``for_target``
+    try:
+        return Content.model_validate({key: value for key, value in merged.items() if key in CONTENT}), []
+    except ValidationError as error:
+        return Content(), _violations(error, platform, platform)
+
+
+def _merged(options: Mapping[str, Any], platform: str, name: str) -> tuple[dict[str, Any], list[Violation]]:
     merged: dict[str, Any] = {}
     for key in (platform, f"{platform}:{name}"):
         given = options.get(key, {})
         if not isinstance(given, Mapping):
-            return {}, [
-                Violation("bad_option", f"options[{key!r}] must be a mapping", f"options.{key}", None, platform)
-            ]
+            message = f"options[{key!r}] must be a mapping"
+            return {}, [Violation("bad_option", message, f"options.{key}", None, platform)]
         merged.update(given)
-    model = registry.get(platform).options_model
-    try:
-        return model.model_validate(merged).model_dump(mode="json"), []
-    except ValidationError as error:
-        return {}, _violations(error, platform, platform)
+    return merged, []
 
 
 def strangers(options: Mapping[str, Any], targets: Sequence[tuple[str, str]]) -> list[Violation]:

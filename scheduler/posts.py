@@ -15,9 +15,12 @@ SELECT = """
     SELECT s.id, s.post_id, a.platform || ':' || a.name AS account, s.platform, s.status, s.held_for, s.due_at,
            s.available_at, s.window_ends_at, s.media_ready, s.paused, s.generation, s.attempts, s.remote_id,
            s.remote_url AS url, s.published_at, s.evidence, s.error_code, s.error_message, s.cancel_requested,
-           s.version_id, s.account_id, s.api_url, s.created_at,
-           EXTRACT(EPOCH FROM s.first_sent_at - s.due_at) AS lateness_s
+           s.version_id, s.account_id, s.api_url, s.created_at, s.parts, s.parts_out,
+           EXTRACT(EPOCH FROM s.first_sent_at - s.due_at) AS lateness_s,
+           CASE WHEN s.finalized_at IS NULL THEN r.problems END AS not_ready
       FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id
+      LEFT JOIN readiness r
+        ON r.scheduled_post_id = s.id AND r.since IS NOT NULL AND r.due_at = s.due_at AND r.version_id = s.version_id
 """
 
 
@@ -46,6 +49,13 @@ class ScheduledPost:
     paused: bool
     api_url: str | None
     """Not None: made against an override of the platform's address (a sandbox), not the real one."""
+    parts: int = 1
+    """How many parts it has: more than one for a thread."""
+    parts_out: tuple[dict[str, Any], ...] = ()
+    """The parts of a thread that are public: ``remote_id`` and ``url`` of each, in order."""
+    not_ready: tuple[dict[str, Any], ...] = ()
+    """What was found ahead of its time that would keep it from going out: each with ``code``, ``message``, ``field``
+    and ``file``."""
 
     def as_json(self) -> dict[str, Any]:
         """A row of ``posts list --json``."""
@@ -70,6 +80,9 @@ class ScheduledPost:
             "media_ready": self.media_ready,
             "paused": self.paused,
             "test_api_url": self.api_url,
+            "parts": self.parts,
+            "parts_out": list(self.parts_out),
+            "not_ready": list(self.not_ready),
         }
 
 
@@ -81,6 +94,8 @@ class Post:
     text: str
     scheduled: tuple[ScheduledPost, ...]
     correlation_id: str = ""
+    thread: tuple[str, ...] = ()
+    """The texts of the parts after the first."""
 
     @property
     def status(self) -> str:
@@ -93,6 +108,7 @@ class Post:
         return {
             "id": self.id,
             "text": self.text,
+            "thread": list(self.thread),
             "status": self.status,
             "correlation_id": self.correlation_id,
             "scheduled": [one.as_json() for one in self.scheduled],
@@ -122,6 +138,9 @@ def view(row: Row[Any]) -> ScheduledPost:
         media_ready=row.media_ready,
         paused=row.paused,
         api_url=row.api_url,
+        parts=row.parts,
+        parts_out=tuple(row.parts_out),
+        not_ready=tuple(row.not_ready or ()),
     )
 
 
@@ -129,8 +148,9 @@ def load(conn: Connection, number: int) -> Post:
     """The post of that id, or that a scheduled post of that id belongs to. :raises NotFound: neither exists."""
     found = conn.execute(
         text("""
-            SELECT p.id, p.correlation_id, v.text FROM posts p
-              JOIN LATERAL (SELECT text FROM post_versions WHERE post_id = p.id ORDER BY number DESC LIMIT 1) v ON true
+            SELECT p.id, p.correlation_id, v.text, v.options -> 'post' -> 'thread' AS thread FROM posts p
+              JOIN LATERAL (
+                SELECT text, options FROM post_versions WHERE post_id = p.id ORDER BY number DESC LIMIT 1) v ON true
              WHERE p.id = :n OR p.id = (SELECT post_id FROM scheduled_posts WHERE id = :n)
         """),
         {"n": number},
@@ -138,7 +158,8 @@ def load(conn: Connection, number: int) -> Post:
     if found is None:
         raise NotFound(f"There is no post {number}; see: schedulerx posts list")
     rows = conn.execute(text(SELECT + " WHERE s.post_id = :id ORDER BY s.id"), {"id": found.id})
-    return Post(found.id, found.text, tuple(view(row) for row in rows), found.correlation_id)
+    thread = tuple(part if isinstance(part, str) else str(part["text"]) for part in found.thread or ())
+    return Post(found.id, found.text, tuple(view(row) for row in rows), found.correlation_id, thread)
 
 
 def listing(

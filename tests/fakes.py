@@ -69,6 +69,8 @@ class Accepted:
     remote_id: str
     key: str
     media: tuple[str, ...] = ()
+    answers: str | None = None
+    """The id of the part before, for a part of a thread."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class FakePlatform:
     lead_s: float = 900.0
     quotas: tuple[Quota, ...] = ()
     takes_media: bool = True
+    threads: bool = True
     accepted: list[Accepted] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     script: dict[str, deque[Any]] = field(default_factory=dict)
@@ -164,6 +167,7 @@ class FakePlatform:
                     remote_id,
                     call.platform_key,
                     tuple(item.sha256 for item in draft.media),
+                    draft.reply_to.remote_id if draft.reply_to else None,
                 )
             )
         return Published(remote_id, f"https://fake.example/{remote_id}")
@@ -237,7 +241,8 @@ class FakePlatform:
             media=media if self.takes_media else {},
             transport=Transport.URL if self.pulls else Transport.BYTES,
             alt_text_limit=1000,
-            threads=False,
+            threads=self.threads,
+            head_only_options=frozenset({"must_be_short"}),
             quotas=self.quotas,
             source="invented",
             prepare_lead_s=self.lead_s,
@@ -308,6 +313,7 @@ class FakePlatform:
             raise AssertionError("nothing can be looked up here")
         for one in self.accepted:
             mine = one.key == call.platform_key if self.kind in IDEMPOTENT else one.text == draft.text
+            mine = mine and one.answers == (draft.reply_to.remote_id if draft.reply_to else None)
             if mine and one.account == draft.account.name and one.remote_id not in doubt.taken_remote_ids:
                 return Found(one.remote_id, f"https://fake.example/{one.remote_id}")
         return Absent()

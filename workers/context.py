@@ -68,3 +68,10 @@ def running_seconds() -> float:
     """
     clock = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW
     return time.clock_gettime(clock)
+
+
+def stopping() -> bool:
+    """Whether this worker was told to end: what can be left to another one is, then."""
+    from celery.worker import state  # here: scripts and beat never need it
+
+    return state.should_stop not in (None, False) or state.should_terminate not in (None, False)

@@ -41,7 +41,7 @@ from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import running_seconds, send, worker_name
-from workers.ledger import accepted_before, hold_for_reconnect, note_account, publish
+from workers.ledger import PROCESSING, WORDS, accepted_before, hold_for_reconnect, note_account, publish
 from workers.publish import Stale, deliver, saver
 from workers.work import Work, client, load
 
@@ -120,6 +120,8 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
     work = _load(settings, scheduled_post_id, generation, Status.PROCESSING)
     if work is None:
         return None
+    if len(work.parts.drafts) > 1 and not _under_way(settings, work):
+        return deliver(settings, work.id, generation, source=Status.PROCESSING)
     try:
         outcome = work.module.poll(
             work.call(client(settings, work), saver(settings, work, generation, None)), work.draft
@@ -141,11 +143,30 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
     return status
 
 
+def _under_way(settings: Settings, work: Work) -> bool:
+    """Whether the platform works on the present part of a thread; else the thread waits for it to be sent."""
+    with transaction(settings.database()) as conn:
+        return (
+            conn.execute(
+                select(attempts.c.id)
+                .where(
+                    attempts.c.scheduled_post_id == work.id,
+                    attempts.c.part == work.part,
+                    attempts.c.outcome == "accepted",
+                )
+                .limit(1)
+            ).one_or_none()
+            is not None
+        )
+
+
 def _polled(conn: Connection, settings: Settings, work: Work, generation: int, outcome: Any) -> Status | None:
     common: dict[str, Any] = {"generation": generation, "source": Status.PROCESSING, "by": worker_name()}
     if isinstance(outcome, Published):
         row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
-        return publish(conn, row, outcome, evidence="api", by=worker_name()) if row.generation == generation else None
+        if row.generation != generation:
+            return None
+        return publish(conn, row, outcome, part=work.part, evidence="api", by=worker_name())
     if isinstance(outcome, Rejected):
         target = Status.CANCELED if work.row.cancel_requested else Status.FAILED
         return (
@@ -222,16 +243,16 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
         if row.generation != generation:
             return None
         # What the ledger knows comes before what the platform says.
-        earlier = accepted_before(conn, work.id)
+        earlier = accepted_before(conn, work.id, work.part)
         if earlier is not None:
-            return publish(conn, row, earlier, evidence="api", by="ledger")
+            return publish(conn, row, earlier, part=work.part, evidence="api", by="ledger")
         doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
         if doubt is None:
             return _absent(conn, work, generation, "no attempt is in doubt")
         if naive_resend():  # the crash tests switch the protection off, to see that their judge sees doubles
             _settle(conn, work.id, "absent")
             return _absent(conn, work, generation, "naive resend")
-        if plan.reconcile is ReconcileKind.NONE:
+        if plan.reconcile is ReconcileKind.NONE and not work.checkpoint_of(work.part):
             return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
         if plan.reconcile not in AT_ONCE and ripe_at > work.row.now:
             # A stopped worker might wake and send; until that is over, "absent" means nothing.
@@ -247,7 +268,7 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
     try:
         answer: Reconciled = work.module.reconcile(work.call(client(settings, work)), work.draft, doubt)
     except TransportError as error:
-        answer = Inconclusive(error.detail)
+        answer = Inconclusive(error.detail, 1.0)
     except Exception as error:  # a bug in a module: counted as a look-up that could not decide
         log.exception("reconcile.broken", error=type(error).__name__)
         answer = Inconclusive(f"the platform module failed: {type(error).__name__}")
@@ -285,7 +306,8 @@ def _doubt(
             posts.c.published_at > rows[0].started_at - timedelta(days=1),
         )
     ).all()
-    doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in taken if one))
+    parts = conn.scalars(PARTS_TAKEN, {"account": work.row.account_id, "began": rows[0].started_at}).all()
+    doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in (*taken, *parts) if one))
     budget = settings.call_budget_seconds or budget_s
     # An attempt that the platform answered is over. One without an answer may still take effect: its worker
     # may wake, or the platform may only now get to a request whose sender gave up (measured).
@@ -299,22 +321,30 @@ def _doubt(
     return doubt, max(ends) + timedelta(seconds=read_lag_s)
 
 
+PARTS_TAKEN = text("""
+    SELECT part ->> 'remote_id' FROM scheduled_posts s, jsonb_array_elements(s.parts_out) AS part
+     WHERE s.account_id = :account AND s.parts > 1 AND s.updated_at > :began - interval '1 day'
+""")
+"""Ids of the parts of threads, of this one too: two parts may say the same."""
+
+
 def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
     """Whether an older doubtful attempt of this account, for the same words, has to choose its match first."""
     return (
         conn.execute(
-            text("""
+            text(f"""
             SELECT 1 FROM scheduled_posts o
-              JOIN post_versions ov ON ov.id = o.version_id
+              JOIN post_versions v ON v.id = o.version_id
+              JOIN accounts a ON a.id = o.account_id
               JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
                    AND coalesce(t.outcome, 'unknown') = 'unknown'
              WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
-               AND ov.text = :words AND t.started_at < :began LIMIT 1
-        """),
+               AND {WORDS} = :words AND t.part = 0 AND t.started_at < :began LIMIT 1
+        """),  # noqa: S608 - WORDS is a constant of the ledger
             {
                 "account": work.row.account_id,
                 "id": work.id,
-                "words": work.row.text,
+                "words": work.draft.text,
                 "began": doubt.started_at,
             },
         ).one_or_none()
@@ -328,6 +358,18 @@ def _answered(
     row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
     if row.generation != generation:
         return None
+    if isinstance(answer, Found) and row.parts > 1:
+        found = Published(answer.remote_id, answer.url)
+        return publish(
+            conn,
+            row,
+            found,
+            part=work.part,
+            evidence="reconciled",
+            by="reconcile",
+            published_at=answer.published_at,
+            claims=0,
+        )
     if isinstance(answer, Found):
         try:
             with conn.begin_nested():
@@ -351,6 +393,13 @@ def _answered(
             return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
         _settle(conn, work.id, "found")
         return Status.PUBLISHED if done is not None else None
+    if work.module.publishing_call(work.draft).reconcile is ReconcileKind.NONE and (
+        isinstance(answer, Absent) or (isinstance(answer, Inconclusive) and answer.retry_after_s is None)
+    ):
+        # Only what the platform had given us could be asked; "not there" proves nothing.
+        return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
+    if isinstance(answer, Processing):
+        return _at_work(conn, work, generation, answer)
     if isinstance(answer, Repeatable):
         return _repeat(conn, work, generation)
     if isinstance(answer, Absent):
@@ -364,6 +413,40 @@ def _answered(
         # Counted: an account that nobody connects again must not be asked for ever.
         answer = Inconclusive(answer.message)
     return _undecided(conn, settings, work, generation, answer)
+
+
+def _at_work(conn: Connection, work: Work, generation: int, answer: Processing) -> Status | None:
+    """The platform has it and works on it: what the answer would have said, and ``poll`` goes on from there."""
+    conn.execute(
+        update(attempts)
+        .where(
+            attempts.c.scheduled_post_id == work.id,
+            attempts.c.part == work.part,
+            attempts.c.settled.is_(None),
+            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
+        )
+        .values(
+            outcome="accepted",
+            error_code=PROCESSING,
+            settled="found",
+            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
+        )
+    )
+    done = move(
+        conn,
+        work.id,
+        generation=generation,
+        source=Status.UNKNOWN,
+        target=Status.PROCESSING,
+        by="reconcile",
+        why="the platform has it and works on it",
+        available_at=seconds_from_now(answer.poll_after_s),
+        claims=0,
+        lookups={},
+        error_code=None,
+        error_message=None,
+    )
+    return Status.PROCESSING if done is not None else None
 
 
 def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) -> Status | None:

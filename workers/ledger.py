@@ -18,8 +18,18 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
-from db.states import HeldFor, Status
-from db.transitions import NOW, doubtful_attempts, move, sayable, seconds_from_now, storable
+from db.states import TERMINAL, HeldFor, Status
+from db.transitions import (
+    NOW,
+    PARTLY_PUBLISHED,
+    doubtful_attempts,
+    move,
+    partly,
+    revise,
+    sayable,
+    seconds_from_now,
+    storable,
+)
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -33,7 +43,7 @@ from platforms.base import (
 )
 from scheduler import accounts as profiles
 from scheduler.dispatch import miss
-from scheduler.limits import Full, app_full, full, guards
+from scheduler.limits import BURST_GUARD, Full, app_full, full, guards
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings
 from workers.work import Work, load
@@ -70,6 +80,8 @@ PAUSED_LOOK_S = 5.0
 """How often a paused post that waits for its last step is looked at, seconds."""
 TWIN_LOOK_S = 5.0
 """How soon a post is tried again whose words are in doubt on its account, seconds."""
+HAND_OVER_S = 5.0
+"""How soon followup goes on with a thread whose publish worker does not, seconds."""
 PROCESSING = "processing"
 """On an accepted attempt: the platform took it, but had not made it public yet."""
 
@@ -98,6 +110,8 @@ class Report:
     """Seconds since the epoch, this machine's clock, when the first byte left; None: nothing left."""
     counts: bool = True
     """Whether it spends an attempt (an expired fence does not)."""
+    part: int = 0
+    """Which part of a thread it was."""
 
 
 def intend(
@@ -146,6 +160,7 @@ def intend(
             payload_sha256=work.payload_sha256(),
             worker=worker,
             app=work.row.app,
+            part=work.part,
         )
     )
     return Intent(attempt_id, moved, work, lease_s)
@@ -154,7 +169,8 @@ def intend(
 def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -> bool:
     """Whether something forbids publishing now; the row was moved accordingly."""
     row = work.row
-    if row.over and source is Status.QUEUED:
+    # A post that the platform works on is past its window's reach; a thread's next part is not.
+    if row.over and (source is Status.QUEUED or work.part > 0):
         miss(conn, row.id, row.generation, source)
     elif row.deleted_at is not None:
         move(
@@ -192,13 +208,17 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
             error_message=" · ".join(bad.message for bad in work.violations)[:2000],
         )
     elif source is Status.PROCESSING:
-        # Its last step: what was counted at the first is not counted again, but the stop button holds.
-        if row.paused_at is None and row.limited_until is None and not profiles.everything_paused(conn):
+        # Its last step: what was counted at the first is not counted again, but the stop button holds. The
+        # next part of a thread counts.
+        until = row.limited_until
+        if until is None and (row.paused_at is not None or profiles.everything_paused(conn)):
+            until = seconds_from_now(PAUSED_LOOK_S)
+        if until is None and work.part > 0 and (limit := _limit(conn, settings, work)) is not None:
+            until = limit.until
+        if until is None:
             return False
         conn.execute(
-            update(posts)
-            .where(posts.c.id == row.id, posts.c.generation == row.generation)
-            .values(available_at=row.limited_until or seconds_from_now(PAUSED_LOOK_S))
+            update(posts).where(posts.c.id == row.id, posts.c.generation == row.generation).values(available_at=until)
         )
     elif row.paused_at is not None or profiles.everything_paused(conn):
         put_back(conn, row, why="paused", paused=row.paused_at is not None)
@@ -227,18 +247,26 @@ def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -
     return True
 
 
+WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
+"""SQL: what a version (``v``) says on an account (``a``), in its first part."""
+
+
 def twin_in_doubt(conn: Connection, work: Work) -> bool:
     """Whether another post of the account with the same words is being sent, or may have been."""
     if work.module.publishing_call(work.draft).reconcile not in {ReconcileKind.LOOKUP, ReconcileKind.KEYED}:
         return False
+    if work.part > 0:
+        return False  # a look-up tells parts apart by what they answer
     return (
         conn.execute(
-            text("""
+            text(f"""
             SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
-             WHERE o.account_id = :account AND o.id <> :id AND v.text = :words
+              JOIN accounts a ON a.id = o.account_id
+             WHERE o.account_id = :account AND o.id <> :id AND {WORDS} = :words
+               AND jsonb_array_length(o.parts_out) = 0
                AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
-        """),
-            {"account": work.row.account_id, "id": work.id, "words": work.row.text},
+        """),  # noqa: S608 - WORDS is a constant of this module
+            {"account": work.row.account_id, "id": work.id, "words": work.draft.text},
         ).one_or_none()
         is not None
     )
@@ -246,8 +274,12 @@ def twin_in_doubt(conn: Connection, work: Work) -> bool:
 
 def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:
     """The limit of the account, or of the app it belongs to, that has no place now."""
-    quotas = work.module.capabilities.quotas
-    return full(conn, work.row.account_id, guards(settings, quotas)) or app_full(conn, work.row.app, quotas)
+    call = work.module.publishing_call(work.draft).name
+    quotas = [quota for quota in work.module.capabilities.quotas if quota.call in {"", call}]
+    own = guards(settings, quotas)
+    if work.part > 0:
+        own = [quota for quota in own if quota.name != BURST_GUARD]  # a thread is one post
+    return full(conn, work.row.account_id, own) or app_full(conn, work.row.app, quotas)
 
 
 def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
@@ -311,6 +343,8 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         note_account(conn, report.account_id, report.token_version, outcome)
     if row.generation == report.generation and row.status == Status.PUBLISHING:
         return _decide(conn, settings, row, report)
+    if row.parts > 1 and report.part != len(row.parts_out):
+        return None  # that part has been decided, and the thread has gone on
     if isinstance(outcome, Processing) and row.status in {Status.UNKNOWN, Status.RETRYING, Status.QUEUED}:
         move(
             conn,
@@ -332,7 +366,7 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         Status.PROCESSING,
     }:
         # Late, but an answer: whatever was believed meanwhile, it is public.
-        return publish(conn, row, outcome, evidence="api", by="late answer")
+        return publish(conn, row, outcome, part=report.part, evidence="api", by="late answer")
     return None
 
 
@@ -368,11 +402,12 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
     source = Status.PUBLISHING
     common: dict[str, Any] = {"generation": row.generation, "source": source, "by": "publish"}
     spent = row.attempts + (1 if report.counts and not isinstance(outcome, RateLimited) else 0)
-    earlier = None if isinstance(outcome, Published) else accepted_before(conn, row.id)
+    earlier = None if isinstance(outcome, Published) else accepted_before(conn, row.id, report.part)
+    ends: dict[str, Any] = {"part": report.part, "evidence": "api", "attempts": spent, "claims": 0}
     if isinstance(outcome, Published):
-        return publish(conn, row, outcome, evidence="api", by="publish", attempts=spent, claims=0)
+        return publish(conn, row, outcome, by="publish", **ends)
     if earlier is not None:
-        return publish(conn, row, earlier, evidence="api", by="late answer", attempts=spent, claims=0)
+        return publish(conn, row, earlier, by="late answer", **ends)
     _, code, message = _words(outcome)
     told: dict[str, Any] = {"error_code": code, "error_message": message, "attempts": spent}
     if isinstance(outcome, Processing):
@@ -466,11 +501,24 @@ def publish(
     *,
     evidence: str,
     by: str,
+    part: int = 0,
     published_at: datetime | None = None,
     **values: Any,
 ) -> Status:
-    """Moves a (locked) row to published. One remote id never serves two: a second owner gets none."""
+    """Moves a (locked) row to published, or a thread on to its next part.
+
+    One remote id never serves two: a second owner gets none.
+    """
     outcome = _storable(outcome)
+    if row.parts > 1:
+        if part != len(row.parts_out):
+            return Status(row.status)  # this part is known to be public, by an earlier answer or look-up
+        out = [*row.parts_out, {"remote_id": outcome.remote_id, "url": outcome.url}]
+        if len(out) < row.parts:
+            return _part_out(conn, row, out, by)
+        # The thread goes by its first part.
+        outcome = Published(out[0]["remote_id"], out[0]["url"])
+        values = {**values, "parts_out": out}
     common: dict[str, Any] = {
         "generation": row.generation,
         "source": Status(row.status),
@@ -497,12 +545,54 @@ def publish(
     return Status.PUBLISHED
 
 
-def accepted_before(conn: Connection, scheduled_post_id: int) -> Published | None:
-    """The platform's yes to an earlier attempt, if one came late."""
+def _part_out(conn: Connection, row: Row[Any], out: list[dict[str, Any]], by: str) -> Status:
+    """Notes that one more part of a thread is public; its next part starts with a budget of its own."""
+    status = Status(row.status)
+    conn.execute(SETTLE_FOUND, {"post": row.id})
+    if status in TERMINAL:
+        # It ended (by a person, or by its window) before this was known: what is public is said, no more is sent.
+        conn.execute(update(posts).where(posts.c.id == row.id).values(parts_out=out, error_code=PARTLY_PUBLISHED))
+        return status
+    if out[-1]["remote_id"] is None:
+        # Better ended in front of a person than a part that answers nothing.
+        told = partly(row.parts, out, "the platform gave no id that the next part could answer")
+        move(
+            conn,
+            row.id,
+            generation=row.generation,
+            source=status,
+            target=Status.FAILED,
+            by=by,
+            parts_out=out,
+            **told,
+        )
+        return Status.FAILED
+    changes: dict[str, Any] = {
+        "generation": row.generation,
+        "by": by,
+        "why": f"part {len(out)} of {row.parts} is public",
+        "parts_out": out,
+        "available_at": seconds_from_now(HAND_OVER_S),
+        "attempts": 0,
+        "claims": 0,
+        "lookups": {},
+        "error_code": None,
+        "error_message": None,
+    }
+    if status is Status.PROCESSING:
+        revise(conn, row.id, status=status, **changes)
+    else:
+        move(conn, row.id, source=status, target=Status.PROCESSING, **changes)
+    return Status.PROCESSING
+
+
+def accepted_before(conn: Connection, scheduled_post_id: int, part: int = 0) -> Published | None:
+    """The platform's yes to an earlier attempt at this part, if one came late."""
     row = conn.execute(
         select(attempts.c.remote_id, attempts.c.remote_url)
         .where(
             attempts.c.scheduled_post_id == scheduled_post_id,
+            attempts.c.part == part,
             attempts.c.outcome == "accepted",
             attempts.c.error_code.is_distinct_from(PROCESSING),
         )

@@ -197,8 +197,9 @@ def plan_renditions(conn: Connection, settings: Settings, asset_id: int, found: 
     """Now that a fetched file is known, decides for each post that waits for it what has to be made."""
     waiting = conn.execute(
         text("""
-            SELECT s.id, s.generation, m.position, v.options FROM scheduled_posts s
+            SELECT s.id, s.generation, m.position, v.options, a.name FROM scheduled_posts s
               JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
+              JOIN media_assets a ON a.id = m.asset_id
               JOIN post_versions v ON v.id = s.version_id
              WHERE m.asset_id = :id AND m.rendition_id IS NULL AND s.status = 'scheduled'
              ORDER BY s.id FOR UPDATE OF s
@@ -209,13 +210,14 @@ def plan_renditions(conn: Connection, settings: Settings, asset_id: int, found: 
         work = load(conn, settings, row.id)
         if work is None:
             continue
-        rule = placement_rule(work.module, work.draft)
+        draft = work.parts.drafts[work.parts.part_with(row.position)]
+        rule = placement_rule(work.module, draft)
         post, _ = post_options(row.options)
         if rule is None:
             fail_post(conn, row.id, row.generation, "unsupported", f"{work.row.platform} takes no such media")
             continue
-        wrong, recipes = fit([(found, work.draft.media[row.position].name)], rule, post, work.row.platform)
-        wrong += refused_by_module(work.module.name, work.draft)
+        wrong, recipes = fit([(found, row.name)], rule, post, work.row.platform)
+        wrong += refused_by_module(work.module.name, draft)
         if wrong:
             fail_post(conn, row.id, row.generation, wrong[0].code, " · ".join(bad.message for bad in wrong))
             continue

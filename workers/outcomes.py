@@ -155,6 +155,7 @@ def encode(report: Report) -> dict[str, Any]:
         "token_version": report.token_version,
         "sent_at": report.sent_at,
         "counts": report.counts,
+        "part": report.part,
         "kind": type(report.outcome).__name__,
         "outcome": outcome,
     }
@@ -175,4 +176,5 @@ def decode(plain: dict[str, Any]) -> Report:
         outcome=outcome,
         sent_at=plain["sent_at"],
         counts=plain["counts"],
+        part=int(plain.get("part", 0)),  # an older release left it out
     )

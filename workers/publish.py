@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,6 +32,7 @@ from platforms.base import (
     NotSent,
     PrepareOutcome,
     Processing,
+    Published,
     PublishOutcome,
     RateLimited,
     Ready,
@@ -42,7 +44,7 @@ from scheduler.logging import logger
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
 from workers.app import task
-from workers.context import running_seconds, send, worker_name
+from workers.context import running_seconds, send, stopping, worker_name
 from workers.ledger import Intent, Report, hold_for_reconnect, intend, intent_committed, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
@@ -73,12 +75,42 @@ def prepare_task(scheduled_post_id: int, generation: int) -> None:
 def deliver(
     settings: Settings, scheduled_post_id: int, generation: int, *, source: Status = Status.QUEUED
 ) -> Status | None:
-    """Intent, fence, call, outcome. :returns: the new status; None: nothing was sent, or decided elsewhere."""
+    """Publishes a post; a thread part by part, as long as all goes well. What stops it goes on from there.
+
+    :returns: the new status; None: nothing was sent, or decided elsewhere.
+    """
+    status, more = _deliver_part(settings, scheduled_post_id, generation, source)
+    while status is Status.PROCESSING and more and not stopping():
+        following = _generation(settings, scheduled_post_id)
+        if following is None:
+            break
+        further, more = _deliver_part(settings, scheduled_post_id, following, Status.PROCESSING)
+        if further is None:
+            break  # followup was first, or it has to wait
+        status = further
+    return status
+
+
+def _generation(settings: Settings, scheduled_post_id: int) -> int | None:
+    """The generation of a thread between two parts; None: it is elsewhere by now."""
+    with transaction(settings.database()) as conn:
+        row = conn.execute(
+            text("SELECT generation FROM scheduled_posts WHERE id = :id AND status = 'processing'"),
+            {"id": scheduled_post_id},
+        ).one_or_none()
+    return None if row is None else int(row.generation)
+
+
+def _deliver_part(
+    settings: Settings, scheduled_post_id: int, generation: int, source: Status
+) -> tuple[Status | None, bool]:
+    """Intent, fence, call, outcome, of one publishing call. :returns: the new status (as ``deliver``), and
+    whether the platform took a part that others follow."""
     about(scheduled_post_id)
     hit("deliver.start")
     intent, fence_start = _intend(settings, scheduled_post_id, generation, source)
     if intent is None:
-        return None
+        return None, False
     hit("intent.after_commit")
     work = intent.work
     structlog.contextvars.bind_contextvars(
@@ -108,6 +140,7 @@ def deliver(
         # By the database's clock: lateness must not depend on how right a worker's own clock is.
         sent_at=work.database_time(departed[0]).timestamp() if departed else None,
         counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
+        part=work.part,
     )
     status = keep(settings, report)
     hit("outcome.after_commit")
@@ -121,7 +154,7 @@ def deliver(
     )
     if isinstance(outcome, AuthExpired) and not outcome.permanent:
         send("followup.refresh", (work.row.account_id, work.row.token_version))
-    return status
+    return status, isinstance(outcome, Published) and work.part + 1 < len(work.parts.drafts)
 
 
 def _intend(settings: Settings, scheduled_post_id: int, generation: int, source: Status) -> tuple[Intent | None, float]:
@@ -276,8 +309,18 @@ def _prepare_call(settings: Settings, work: Work, generation: int) -> PrepareOut
         return RateLimited(work.row.limited_until, "the platform asked this account to wait")
     http = client(settings, work)
     saved = saver(settings, work, generation, settings.prepare_lease_seconds)
+    expires: list[datetime] = []
     try:
-        return work.module.prepare(work.call(http, saved), work.draft)
+        for part in range(work.part, len(work.parts.drafts)):
+            draft = work.parts.drafts[part]
+            if not work.module.needs_prepare(draft):
+                continue
+            outcome = work.module.prepare(work.call(http, saved, part=part), draft)
+            if not isinstance(outcome, Ready):
+                return outcome
+            if outcome.expires_at is not None:
+                expires.append(outcome.expires_at)
+        return Ready(min(expires, default=None))
     except TransportError as error:
         return NotSent(error.code, error.detail)  # preparing is safe to redo, sent or not
     except Stale:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,10 +16,10 @@ from db.crypto import Cipher
 from db.session import transaction
 from media.probe import Probe
 from platforms import registry
-from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, Violation
+from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, ReplyTo, Violation
 from scheduler.checking import reachable
+from scheduler.content import Parts, parts_of
 from scheduler.logging import logger
-from scheduler.options import for_target
 from scheduler.settings import Settings, current
 from workers.context import running_seconds, store
 
@@ -39,6 +39,7 @@ LOAD = """
            a.state AS account_state, a.paused_at, a.deleted_at,
            CASE WHEN a.limited_until > (SELECT clock_timestamp()) THEN a.limited_until END AS limited_until,
            v.text, v.options, v.sha256 AS version_sha256, p.correlation_id, (SELECT clock_timestamp()) AS now,
+           s.parts_out, jsonb_array_length(v.media) AS media_count,
            EXISTS (SELECT FROM scheduled_post_media m WHERE m.scheduled_post_id = s.id) AS has_media
       FROM scheduled_posts s
       JOIN accounts a ON a.id = s.account_id
@@ -66,7 +67,7 @@ class Work:
     row: Row[Any]
     module: Platform
     account: AccountRef
-    draft: Draft
+    parts: Parts
     violations: tuple[Violation, ...]
     credentials: Mapping[str, Any]
     read_at: float
@@ -78,13 +79,32 @@ class Work:
         return int(self.row.id)
 
     @property
+    def part(self) -> int:
+        """The part of the thread that is next, from 0; what is before it is public. A plain post has one part."""
+        return min(len(self.row.parts_out), len(self.parts.drafts) - 1)
+
+    @property
+    def draft(self) -> Draft:
+        """What the next publishing call shall publish (or the one in doubt was to)."""
+        draft = self.parts.drafts[self.part]
+        if self.part == 0:
+            return draft
+        out = self.row.parts_out
+        before = ReplyTo(remote_id=out[-1]["remote_id"] or "", root_id=out[0]["remote_id"] or "", url=out[-1]["url"])
+        return replace(draft, reply_to=before)
+
+    @property
     def platform_key(self) -> str:
-        """hash(scheduled post, version): stable across retries of one content, new after an edit."""
-        return hashlib.sha256(f"{self.row.id}:{self.row.version_id}".encode()).hexdigest()[:32]
+        """hash(scheduled post, version, part): stable across retries of one content, new after an edit."""
+        return self._key(self.part)
+
+    def _key(self, part: int) -> str:
+        words = f"{self.row.id}:{self.row.version_id}" + (f":{part}" if part else "")
+        return hashlib.sha256(words.encode()).hexdigest()[:32]
 
     def payload_sha256(self) -> str:
         """Of what is about to be sent: version, options and files."""
-        said = [self.row.version_sha256, self.draft.options, [item.sha256 for item in self.draft.media]]
+        said = [self.row.version_sha256, self.draft.options, [item.sha256 for item in self.draft.media], self.part]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def database_time(self, at: float) -> datetime:
@@ -93,19 +113,34 @@ class Work:
         """
         return cast("datetime", self.row.now) + timedelta(seconds=at - self.read_at)
 
-    def call(self, client: Client, save: Any = None) -> Call:
-        """The surroundings that the platform module gets. Its clock is the database's, carried on by ours."""
-        checkpoint = {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
+    def call(self, client: Client, save: Any = None, *, part: int | None = None) -> Call:
+        """The surroundings that the platform module gets. Its clock is the database's, carried on by ours.
+
+        :param part: which part of a thread it is for; the next one otherwise. Each has a checkpoint of its own.
+        """
+        place = self.part if part is None else part
+        checkpoint = self.checkpoint_of(place)
+        kept = save or (lambda _values: None)
+
+        def store_part(values: Mapping[str, Any]) -> None:
+            kept(dict(values) if place == 0 else {f"_part{place}": {**checkpoint, **values}})
+
         return Call(
             http=client,
             account=self.account,
             credentials=self.credentials,
             now=lambda: self.database_time(running_seconds()),
             checkpoint=checkpoint,
-            store=save or (lambda _values: None),
-            platform_key=self.platform_key,
+            store=store_part,
+            platform_key=self._key(place),
             learn=self._learn,
         )
+
+    def checkpoint_of(self, part: int) -> dict[str, Any]:
+        """What the platform has given us for a part so far."""
+        if part:
+            return dict(self.row.checkpoint.get(f"_part{part}", {}))
+        return {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
 
     def _learn(self, facts: Mapping[str, Any]) -> None:
         """Keeps what the platform just said about the account. Advice only: to lose it costs a later question."""
@@ -136,14 +171,16 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
         remote_id=row.account_remote_id,
         facts=dict(row.facts),
     )
-    options, wrong = for_target(row.options, row.platform, row.name)
     media = conn.execute(MEDIA, {"id": row.id}).all() if row.has_media else []
-    items = [_item(settings, one, row.platform) for one in media]
-    draft = Draft(text=row.text, account=account, media=tuple(items), options=options)
+    items = {one.position: _item(settings, one, row.platform) for one in media}
+    parts = parts_of(row.text, items, row.media_count, row.options, module, account)
+    wrong = list(parts.violations)
     if not wrong:
-        wrong = module.validate(draft)
+        # What is out cannot be mended any more: only what is still to come is judged.
+        for draft in parts.drafts[len(row.parts_out) : parts.threaded]:
+            wrong += module.validate(draft)
     credentials = Cipher(settings.secret()).open(row.credentials) if row.deleted_at is None else {}
-    return Work(row, module, account, draft, tuple(wrong), credentials, read_at)
+    return Work(row, module, account, parts, tuple(wrong), credentials, read_at)
 
 
 def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
@@ -173,6 +210,7 @@ def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
         duration_s=row.duration_s,
         url=store().public_url(key, expires_s=settings.url_lifetime_seconds) if reachable(settings, platform) else None,
         read=lambda: store().open(key),
+        read_range=lambda offset, length: store().read_range(key, offset, length),
     )
 
 

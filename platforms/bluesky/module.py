@@ -34,7 +34,7 @@ from platforms.base import (
     Transport,
     Violation,
 )
-from platforms.bluesky import api, lookup, record, session, upload
+from platforms.bluesky import api, connect, lookup, readiness, record, session, upload
 from platforms.bluesky.models import Credentials, Options
 from platforms.bluesky.text import LIMIT, MAX_BYTES, graphemes, handles
 from platforms.outcomes import option_violations
@@ -50,6 +50,7 @@ class Bluesky:
     api_hosts = api.API_HOSTS
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
     capabilities = Capabilities(
         title="Bluesky",
         text_limit=LIMIT,
@@ -57,7 +58,9 @@ class Bluesky:
         media={_PLACEMENT: _RULE},
         transport=Transport.BYTES,
         alt_text_limit=_RULE.alt_text_limit,
-        threads=False,
+        threads=True,
+        # Who may reply is told on a thread's first post; a card stands where its link does.
+        head_only_options=frozenset({"replies", "card", "card_url", "card_title", "card_description"}),
         quotas=(
             # 5,000 and 35,000 points; a post counts 2 or 3, by whether the server takes it for new.
             Quota("bluesky-writes-1h", 1_666, 3_600, source="bsky-docs, rate limits, 2026-04"),
@@ -177,6 +180,9 @@ class Bluesky:
         if isinstance(token, AuthExpired):
             return token
         did = upload.own_did(call)
+        reply_refs = lookup.references(call, draft)
+        if not isinstance(reply_refs, dict):
+            return reply_refs
         # Committed before the first byte: whatever happens from here on, the record can be asked for.
         fixed = record.fix(call, sending=True)
         rkey = str(fixed["rkey"])
@@ -185,7 +191,10 @@ class Bluesky:
             "repo": did,
             "collection": record.POST,
             "rkey": rkey,
-            "record": record.post(draft, created_at=str(fixed["created_at"]), dids=upload.resolved(call), blobs=blobs),
+            "record": {
+                **record.post(draft, created_at=str(fixed["created_at"]), dids=upload.resolved(call), blobs=blobs),
+                **reply_refs,
+            },
             "swapRecord": None,
         }
         reply = api.xrpc(call, "POST", "com.atproto.repo.putRecord", effect=Effect.PUBLISHES, token=token, json=body)
@@ -222,3 +231,7 @@ class Bluesky:
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When the access token runs out; long ago where the account has not signed in yet."""
         return session.expires_at(credentials)
+
+    def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When nothing renews the access any more."""
+        return readiness.access_ends_at(credentials)

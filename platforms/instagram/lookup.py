@@ -75,10 +75,10 @@ def _published(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         return min(matches, key=lambda one: one.published_at or since)
     if call.now() < doubt.started_at + LISTED_AFTER:
         return Inconclusive("Instagram says that it is published, and does not list it yet.", LOOK_S)
-    return Found(None)  # type: ignore[arg-type]  # public, but its id is not to be had; the ledger takes none
+    return Found(None)  # public, but its id is not to be had
 
 
-def _plain(text: Json) -> str:
+def plain(text: Json) -> str:
     return " ".join(unicodedata.normalize("NFC", str(text or "")).split())
 
 
@@ -106,7 +106,7 @@ def _search(call: Call, draft: Draft, doubt: Doubt, since: datetime) -> list[Fou
         if media.get("caption") is None and draft.text.strip() and kind is not Kind.STORY:
             # With Instagram Login captions may be missing: then time and type have to do.
             alike.append(one)
-        elif kind is Kind.STORY or _plain(media.get("caption")) == _plain(draft.text):
+        elif kind is Kind.STORY or plain(media.get("caption")) == plain(draft.text):
             same.append(one)
     if not same and len(alike) > 1:
         return Inconclusive("It is published; several posts of that time have no caption to tell them apart.", LOOK_S)

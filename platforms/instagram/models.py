@@ -17,6 +17,8 @@ MAX_MENTIONS = 20
 ALT_LIMIT = 1_000
 MAX_CHILDREN = 10
 """Source of these limits: IG User Media reference, 2026-09."""
+COMMENT_LIMIT = 2_200
+"""Source: none is documented (IG Media comments reference, 2025-01); the caption's is taken."""
 
 Username = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._]{1,30}$")]
 Numeric = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
@@ -60,6 +62,9 @@ class Options(BaseModel):
     audio_name: str | None = Field(default=None, min_length=1, max_length=200)
     trial: Literal["MANUAL", "SS_PERFORMANCE"] | None = None
     """Shows a reel to non-followers first; how it graduates."""
+    first_comment: str = Field(default="", max_length=COMMENT_LIMIT)
+    """The account's own comment below the post, by a call of its own once the post is public. The token needs the
+    scope ``instagram_business_manage_comments`` (Facebook Login: ``instagram_manage_comments``)."""
     media: Literal["auto", "url", "bytes"] = "auto"
     """How Instagram gets a single video: from our store, or (Facebook Login only) by upload. ``auto``: by upload only
     where our store has no public address."""

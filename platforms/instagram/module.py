@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel
@@ -37,7 +37,8 @@ from platforms.base import (
     Unknown,
     Violation,
 )
-from platforms.instagram import api, containers, lookup, tokens
+from platforms.instagram import api, comments, connect, containers, lookup, readiness, tokens
+from platforms.instagram.kinds import KINDS
 from platforms.instagram.models import (
     ALT_LIMIT,
     CAPTION_LIMIT,
@@ -53,6 +54,7 @@ from platforms.instagram.models import (
     options_of,
 )
 from platforms.outcomes import mapping, option_violations, utc
+from platforms.readiness import Looked, Waiting
 
 BUDGET_S = 60.0
 RESEND_PAUSE = timedelta(seconds=30)
@@ -62,7 +64,8 @@ LINK_TRIES = 3
 _HASHTAG = re.compile(r"(?<![\w&])#\w+")
 _MENTION = re.compile(r"(?<![\w.])@[A-Za-z0-9._]+")
 _REEL_ONLY = ("share_to_feed", "cover_url", "thumb_offset_ms", "audio_name", "trial")
-_NOT_FOR_STORIES = ("location_id", "collaborators", "user_tags")
+_NOT_FOR_STORIES = ("location_id", "collaborators", "user_tags", "first_comment")
+PUBLISH = "POST /{ig-user}/media_publish"
 
 
 class Instagram:
@@ -77,6 +80,8 @@ class Instagram:
     api_hosts = frozenset({*api.HOSTS.values(), api.UPLOAD_HOST, api.TOKEN_HOST})
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
+    kinds_of_post = KINDS
     capabilities = Capabilities(
         title="Instagram",
         text_limit=CAPTION_LIMIT,
@@ -87,7 +92,11 @@ class Instagram:
         threads=False,
         quotas=(
             Quota(
-                "instagram-posts-24h", 100, 24 * 3600, source="Content publishing guide, 2026-06; its endpoint decides"
+                "instagram-posts-24h",
+                100,
+                24 * 3600,
+                source="Content publishing guide, 2026-06; its endpoint decides",
+                call=PUBLISH,
             ),
         ),
         source="Instagram Graph API v26.0: IG User Media reference 2026-09, publishing guide and error codes 2026-06",
@@ -179,17 +188,23 @@ class Instagram:
 
     # --- Publishing -----------------------------------------------------------------------------------------
 
-    def needs_prepare(self, draft: Draft) -> bool:  # noqa: ARG002 - the same for every draft
-        """Always: there is no post without a container."""
-        return True
+    def sequels(self, draft: Draft) -> tuple[Draft, ...]:
+        """The first comment, where one was asked for."""
+        return comments.of(draft)
+
+    def needs_prepare(self, draft: Draft) -> bool:
+        """There is no post without a container; a comment needs nothing."""
+        return not comments.is_comment(draft)
 
     def wants_url(self, draft: Draft) -> bool:
         """True but for a video that is uploaded."""
-        return not by_upload(draft, draft.account)
+        return not comments.is_comment(draft) and not by_upload(draft, draft.account)
 
-    def publishing_call(self, draft: Draft) -> PublishingCall:  # noqa: ARG002 - the same for every draft
-        """``media_publish``: the container tells whether it was published, and publishes once."""
-        return PublishingCall("POST /{ig-user}/media_publish", ReconcileKind.TWO_STEP, budget_s=BUDGET_S)
+    def publishing_call(self, draft: Draft) -> PublishingCall:
+        """``media_publish``: the container tells whether it was published, and publishes once. Or the comment."""
+        if comments.is_comment(draft):
+            return comments.CALL
+        return PublishingCall(PUBLISH, ReconcileKind.TWO_STEP, budget_s=BUDGET_S)
 
     def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:
         """Reads the day's limit, makes the containers, waits for them; resumes from the checkpoint."""
@@ -197,6 +212,8 @@ class Instagram:
 
     def publish(self, call: Call, draft: Draft) -> PublishOutcome:
         """Publishes the container. ``Processing`` where its page is still to be asked for, or a new one is made."""
+        if comments.is_comment(draft):
+            return comments.send(call, draft)
         if call.checkpoint.get("media_id"):
             return Processing(1.0)
         tried = mapping(call.checkpoint.get("tried"))
@@ -274,7 +291,9 @@ class Instagram:
         return Published(str(media_id), lookup.permalink(call, str(media_id)))
 
     def reconcile(self, call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
-        """By the container's status; the id of what was published from the recent media."""
+        """By the container's status; the id of what was published from the recent media. A comment by its words."""
+        if comments.is_comment(draft):
+            return comments.look_up(call, draft, doubt)
         return lookup.look_up(call, draft, doubt)
 
     # --- Accounts -------------------------------------------------------------------------------------------
@@ -306,3 +325,11 @@ class Instagram:
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When the token runs out."""
         return oauth.expires_at(credentials)
+
+    def ready_check(self, call: Call, waiting: Sequence[Waiting]) -> Looked:
+        """Whether the account's day has a place left."""
+        return readiness.check(call, waiting)
+
+    def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When nothing renews the access any more."""
+        return readiness.access_ends_at(credentials)

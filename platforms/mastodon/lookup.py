@@ -100,6 +100,8 @@ class Sought:
     media_ids: frozenset[str]
     media_count: int
     choices: tuple[str, ...]
+    answers: str
+    """The status it answers, for a part of a thread; else empty."""
 
     @classmethod
     def of(cls, call: Call, draft: Draft) -> Sought:
@@ -114,11 +116,12 @@ class Sought:
             frozenset(ids),
             len(draft.media),
             choices,
+            draft.reply_to.remote_id if draft.reply_to else "",
         )
 
     def compare(self, status: dict[str, Json]) -> Likeness:
         """Media decide where there are any: their ids are ours alone. Else text, warning and poll."""
-        if status.get("reblog") or status.get("in_reply_to_id"):
+        if status.get("reblog") or str(status.get("in_reply_to_id") or "") != self.answers:
             return Likeness.OTHER
         files = objects(status.get("media_attachments"))
         if self.media_count and self.media_ids:

@@ -37,7 +37,7 @@ from platforms.base import (
     Unknown,
     Violation,
 )
-from platforms.mastodon import api, lookup, upload
+from platforms.mastodon import api, connect, lookup, upload
 from platforms.mastodon.limits import FACT, Limits
 from platforms.mastodon.models import NO_SERVER, Credentials, Options
 from platforms.outcomes import mapping, option_violations
@@ -59,6 +59,7 @@ class Mastodon:
     api_hosts = api.API_HOSTS
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
     capabilities = Capabilities(
         title="Mastodon",
         text_limit=Limits.max_characters,
@@ -67,7 +68,8 @@ class Mastodon:
         media={_PLACEMENT: _RULE},
         transport=Transport.BYTES,
         alt_text_limit=_RULE.alt_text_limit,
-        threads=False,
+        threads=True,
+        head_only_options=frozenset({"poll"}),
         quotas=(Quota("mastodon-requests-5min", 250, 300, source="Mastodon documentation, rate limits, 2026-07"),),
         source="Mastodon API documentation, 2026-07; OpenAPI 4.7.0, 2026-08",
         prepare_lead_s=900.0,
@@ -242,6 +244,8 @@ class Mastodon:
         body: dict[str, Json] = options.model_dump(exclude_defaults=True, exclude={"poll"})
         if draft.text:
             body["status"] = draft.text
+        if draft.reply_to is not None:
+            body["in_reply_to_id"] = draft.reply_to.remote_id
         if media_ids:
             body["media_ids"] = media_ids
         if options.poll is not None:

@@ -15,16 +15,15 @@ from typing import Any
 
 from platforms.sandbox.accounts import Account
 from platforms.sandbox.emulator import Route, World, signed_in
+from platforms.sandbox.instagram_comments import InstagramComments
 from platforms.sandbox.instagram_containers import CONTAINERS_A_DAY, InstagramContainers
 from platforms.sandbox.instagram_words import InstagramWords
 from platforms.sandbox.ledger import Picture, Post
+from platforms.sandbox.oauth_instagram import SCOPES, InstagramTokens
 from platforms.sandbox.wire import Request, Response, json_response
 
 VERSIONS = ("v22.0", "v23.0", "v24.0", "v25.0", "v26.0")
 POSTS_A_DAY = 100
-LONG_LIFE_S = 5_183_944.0
-YOUNGEST_S = 86_400.0
-SCOPES = "instagram_business_basic,instagram_business_content_publish,instagram_business_manage_comments"
 
 
 class Instagram(InstagramWords):
@@ -33,14 +32,12 @@ class Instagram(InstagramWords):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.containers = InstagramContainers(self)
-        self._issued: dict[str, float] = {}
-        """When long-lived tokens were given out; one that is not here counts as old enough to be renewed."""
+        self.comments = InstagramComments(self)
+        self.tokens = InstagramTokens(self)
 
     def routes(self) -> Sequence[Route]:
         found = [
-            Route("POST", "/oauth/access_token", "code", "token", self.code, signed=False),
-            Route("GET", "/access_token", "exchange", "token", self.exchange, signed=False),
-            Route("GET", "/refresh_access_token", "refresh", "token", self.refresh, signed=False),
+            *self.tokens.routes(VERSIONS),
             Route("GET", "/p/{code}/", "page", "page", self.page, signed=False),
             Route("GET", "/reel/{code}/", "page", "page", self.page, signed=False),
         ]
@@ -54,6 +51,7 @@ class Instagram(InstagramWords):
                 Route("GET", f"{base}/{{id}}/stories", "stories", "read", self.list_stories),
                 Route("POST", f"{base}/{{id}}/media_publish", "media_publish", "publish", self.publish),
                 *self.containers.routes(version),
+                *self.comments.routes(version),
                 Route("GET", f"{base}/{{id}}", "node", "read", self.node),
                 Route("DELETE", f"{base}/{{id}}", "delete", "delete", self.delete),
             ]
@@ -63,7 +61,7 @@ class Instagram(InstagramWords):
         return f"/instagram/status/{post.remote_id}"
 
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
-        for name in ("login", "quota_total", "captions"):
+        for name in ("login", "quota_total", "captions", "pages"):
             if name in wanted:
                 account.facts[name] = wanted.pop(name)
 
@@ -103,7 +101,10 @@ class Instagram(InstagramWords):
         if not self.world.settings.enforce_limits and "quota_total" not in account.facts:
             return 0
         since = time.time() - 86_400.0
-        return sum(post.accepted_at > since for post in self.world.ledger.accepted("instagram", account.name))
+        return sum(
+            post.accepted_at > since and "comment_on" not in post.fields
+            for post in self.world.ledger.accepted("instagram", account.name)
+        )
 
     def containers_left(self, account: Account) -> bool:
         """Whether another container may be made today."""
@@ -170,7 +171,9 @@ class Instagram(InstagramWords):
         rows = [
             self.picked(self._shown(account, post), parameters)
             for post in self.world.ledger.newest_first("instagram", account.name, lag_s=request.read_lag_s)
-            if (post.fields["product"] == "STORY") is stories and post.accepted_at >= int(since)
+            if "comment_on" not in post.fields
+            and (post.fields["product"] == "STORY") is stories
+            and post.accepted_at >= int(since)
         ]
         return json_response({"data": rows[: int(limit)]})
 
@@ -209,45 +212,3 @@ class Instagram(InstagramWords):
             if post.private["code"] == request.args["code"]:
                 return Response(302, headers=(("location", self.link(post)),))
         return Response(404)
-
-    # --- tokens ---
-
-    async def code(self, request: Request) -> Response:
-        form = request.form()
-        name = form.get("code", "").removesuffix("#_").removeprefix("sandbox-code-instagram-")
-        needed = {"client_id", "client_secret", "redirect_uri", "code"}
-        if form.get("grant_type") != "authorization_code" or needed - set(form) or name == form["code"]:
-            raise self.wrong("Invalid platform app, redirect or code")
-        account = self.world.accounts.ensure("instagram", name)
-        token = self.world.accounts.issue(account, expires_in_s=3600.0)
-        answer = {"access_token": token.value, "user_id": int(account.user_id), "permissions": SCOPES}
-        return json_response(answer)
-
-    async def exchange(self, request: Request) -> Response:
-        query = request.query()
-        if query.get("grant_type") != "ig_exchange_token" or not query.get("client_secret"):
-            raise self.wrong("grant_type and client_secret are required")
-        return self._longer(self._holder(query))
-
-    async def refresh(self, request: Request) -> Response:
-        query = request.query()
-        if query.get("grant_type") != "ig_refresh_token":
-            raise self.wrong("grant_type has to be ig_refresh_token")
-        account = self._holder(query)
-        if time.time() - self._issued.get(query["access_token"], 0.0) < YOUNGEST_S:
-            raise self.wrong("The token is younger than 24 hours.")
-        return self._longer(account)
-
-    def _holder(self, query: dict[str, str]) -> Account:
-        account = self.world.accounts.holder("instagram", query.get("access_token", ""))
-        if account is None:
-            raise self.refuse(401)
-        return account
-
-    def _longer(self, account: Account) -> Response:
-        life_s = self.world.settings.token_life_s or LONG_LIFE_S
-        token = self.world.accounts.issue(account, expires_in_s=life_s)
-        self._issued[token.value] = time.time()
-        return json_response(
-            {"access_token": token.value, "token_type": "bearer", "expires_in": int(life_s), "permissions": SCOPES}
-        )

@@ -15,6 +15,7 @@ from platforms.base import (
     Found,
     Inconclusive,
     Json,
+    Processing,
     RateLimited,
     Reconciled,
     Repeatable,
@@ -61,12 +62,12 @@ def _by_status(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         case status.Stage.FAILED:
             return Absent()
         case status.Stage.WORKING:
-            return Inconclusive("TikTok has the post and works on it.", status.POLL_S)
+            return Processing(status.POLL_S)
     if state.post_id is None:
         early = call.now() < doubt.started_at + status.ID_WAIT
         if early and is_direct(draft) and options_of(draft).privacy == PUBLIC:
             return Inconclusive("TikTok says that it is complete, and gives no id yet.", status.POLL_S)
-        return Found(None)  # type: ignore[arg-type]  # a private post has no id; the ledger takes none, base says str
+        return Found(None)  # a private post has no id
     return Found(state.post_id, status.permalink(call, draft, state.post_id))
 
 

@@ -31,7 +31,7 @@ CLOCK_MARGIN = timedelta(seconds=60)
 PAGE = 100
 MAX_PAGES = 8
 """800 posts since the attempt; more than X lets anybody write in a day."""
-FIELDS = "attachments,created_at,entities"
+FIELDS = "attachments,created_at,entities,referenced_tweets"
 
 _SHORT_LINK = re.compile(r"https?://t\.co/[A-Za-z0-9]+")
 _ANY_LINK = "\0"
@@ -94,6 +94,8 @@ class Sought:
     blind: str
     media_ids: frozenset[str]
     media_count: int
+    answers: str
+    """The post it answers, for a part of a thread; else empty."""
 
     @classmethod
     def of(cls, call: Call, draft: Draft) -> Sought:
@@ -101,10 +103,14 @@ class Sought:
         # Also entries that have run out by now: they may have been attached in time.
         for entry in objects(call.checkpoint.get("media")):
             ids |= {str(entry[name]) for name in ("id", "media_key") if entry.get(name)}
-        return cls(*written(draft.text), frozenset(ids), len(draft.media))
+        answers = draft.reply_to.remote_id if draft.reply_to else ""
+        return cls(*written(draft.text), frozenset(ids), len(draft.media), answers)
 
     def compare(self, post: dict[str, Json]) -> Likeness:
         """Media decide where there are any: their keys are ours alone. Else the text."""
+        answered = [one for one in objects(post.get("referenced_tweets")) if one.get("type") == "replied_to"]
+        if [str(one.get("id")) for one in answered] != ([self.answers] if self.answers else []):
+            return Likeness.OTHER
         keys = [str(key) for key in mapping(post.get("attachments")).get("media_keys") or []]
         if keys and not self.media_count:
             return Likeness.OTHER
@@ -194,7 +200,7 @@ def _decide(call: Call, sought: Sought, posts: list[dict[str, Json]], doubt: Dou
             same.append(Found(remote_id, permalink(call.account.handle, remote_id), created))
     if same:
         # The oldest attempt is asked about first and takes the oldest post; ids grow with time.
-        return min(same, key=lambda found: int(found.remote_id))
+        return min(same, key=lambda found: int(found.remote_id or 0))
     if undecided:
         return Inconclusive("A post with this text is there, but its links or media could not be compared.")
     return Absent()

@@ -35,8 +35,10 @@ from platforms.base import (
     Transport,
     Violation,
 )
+from platforms.cost import Cost
 from platforms.outcomes import option_violations
-from platforms.x import api, lookup, upload
+from platforms.x import api, connect, lookup, readiness, upload
+from platforms.x.cost import cost
 from platforms.x.length import INVALID_CHARACTERS, LIMIT, weighted_length
 from platforms.x.models import Credentials, Options
 
@@ -51,9 +53,11 @@ class X:
     X shows them cut in its feed, where they could not be compared after a doubtful call."""
 
     name = "x"
+    identify_is_paid = True
     api_hosts = frozenset({api.HOST})
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
     capabilities = Capabilities(
         title="X",
         text_limit=LIMIT,
@@ -61,14 +65,19 @@ class X:
         media={"post": rule("x", "post")},
         transport=Transport.BYTES,
         alt_text_limit=1_000,
-        threads=False,
+        threads=True,
+        # Who may reply is told on the first post, and a poll or a list of people stands where it was asked for.
+        head_only_options=frozenset(
+            {"reply_settings", "poll", "tagged_user_ids", "community_id", "share_with_followers"}
+        ),
         quotas=(
             Quota("x-posts-15min", 100, 15 * 60, source="X API v2 rate limit table, POST /2/tweets, 2026-08"),
             Quota("x-app-posts-24h", 10_000, 24 * 3600, scope="app", source="X API v2 rate limit table, 2026-08"),
             Quota("x-posts-3h", 300, 3 * 3600, source="X API v2 guide (older text, still there), 2026-08"),
         ),
         source="X API v2: OpenAPI 2.167 and guides, 2026-08; twitter-text config v3",
-        prepare_lead_s=900.0,
+        # Half a gigabyte in pieces of one mebibyte, and minutes of X's own work on it.
+        prepare_lead_s=1_800.0,
         lifetime_of_prepared_s=(upload.LIFETIME - upload.MARGIN).total_seconds(),
         url_pattern="https://x.com/{handle}/status/{remote_id}",
     )
@@ -109,14 +118,14 @@ class X:
             yield self._violation("too_many_media", f"X takes up to {limits.max_count} images.", "media")
         if MediaKind.GIF in kinds and len(kinds) > 1:
             yield self._violation("gif_not_alone", "On X an animated GIF stands alone.", "media")
+        if MediaKind.VIDEO in kinds and len(kinds) > 1:
+            yield self._violation("video_not_alone", "On X a video stands alone.", "media")
         if draft.media and draft.options.get("poll"):
             yield self._violation("poll_with_media", "On X a poll has no media.", "options.poll")
         if draft.options.get("tagged_user_ids") and not draft.media:
             yield self._violation("tags_without_media", "Only media can be tagged.", "options.tagged_user_ids")
         alt_limit = self.capabilities.alt_text_limit or 0
         for item in draft.media:
-            if item.kind is MediaKind.VIDEO:
-                yield self._violation("video_unsupported", "Videos are not offered for X.", "media", item.name)
             if len(item.alt) > alt_limit:
                 message = f"The alt text has {len(item.alt)} characters; X allows {alt_limit}."
                 yield self._violation("alt_too_long", message, "alt", item.name)
@@ -125,6 +134,10 @@ class X:
         return Violation(code, message, field, file or None, self.name)
 
     # --- Publishing ---------------------------------------------------------------------------------------
+
+    def cost(self, draft: Draft) -> Cost | None:
+        """What the post costs by X's price list."""
+        return cost(draft)
 
     def needs_prepare(self, draft: Draft) -> bool:
         """True where there are media to upload."""
@@ -163,6 +176,8 @@ class X:
         body = options.model_dump(exclude_defaults=True, exclude={"tagged_user_ids"})
         # The text as the author wrote it: X normalises it by itself.
         body["text"] = draft.text
+        if draft.reply_to is not None:
+            body["reply"] = {"in_reply_to_tweet_id": draft.reply_to.remote_id}
         if media_ids:
             body["media"] = {"media_ids": media_ids}
             if options.tagged_user_ids:
@@ -199,3 +214,7 @@ class X:
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When the OAuth 2.0 access token runs out."""
         return oauth.expires_at(credentials)
+
+    def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When nothing renews the access any more."""
+        return readiness.access_ends_at(credentials)

@@ -11,7 +11,7 @@ from sqlalchemy import text as sql
 from platforms.base import AccountRef
 from scheduler import accounts, changes, intake
 from scheduler import posts as store
-from scheduler.api import database, schedule
+from scheduler.api import database, first_part, schedule
 from scheduler.changes import Changes
 from scheduler.checking import check_one
 from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, say, told, who
@@ -26,7 +26,7 @@ HISTORY = sql("""
 """)
 TRIES = sql("""
     SELECT scheduled_post_id AS id, started_at, sent_at, finished_at, outcome, settled, http_status, error_code,
-           error_message, worker
+           error_message, worker, part, remote_url AS url
       FROM publish_attempts WHERE scheduled_post_id = ANY(:ids) ORDER BY started_at
 """)
 FILES = sql("""
@@ -50,6 +50,15 @@ Option_ = Annotated[
 ]
 MediaOption = Annotated[
     list[str] | None, typer.Option("--media", metavar="FILE|URL", help="A picture; repeat for more.")
+]
+PartOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--part",
+        metavar="TEXT",
+        help="A further part: the post becomes a thread; repeat for more. Media go to the first part; otherwise say"
+        ' --option post.thread=\'[{"text": "...", "files": [1]}]\' (files: places among --media, from 0).',
+    ),
 ]
 Alt = Annotated[list[str] | None, typer.Option("--alt", help="What the picture shows; one for each --media, in order.")]
 
@@ -82,6 +91,7 @@ def media_of(files: list[str] | None, alts: list[str] | None) -> list[Media]:
 def post(
     text: Annotated[str, typer.Argument(help="What to say. - reads it from standard input.")],
     to: Annotated[list[str], typer.Option("--to", metavar="PLATFORM:NAME", help="An account; repeat for more.")],
+    part: PartOption = None,
     media: MediaOption = None,
     alt: Alt = None,
     at: Annotated[
@@ -100,7 +110,7 @@ def post(
     with told(as_json=as_json):
         words = typer.get_text_stream("stdin").read() if text == "-" else text
         made = schedule(
-            words,
+            [words, *part] if part else words,
             to=to,
             at=at,
             tz=tz,
@@ -120,6 +130,7 @@ def check(
         list[str],
         typer.Option("--for", metavar="PLATFORM[:NAME]", help="Where it would go; repeat for more."),
     ],
+    part: PartOption = None,
     media: MediaOption = None,
     alt: Alt = None,
     option: Option_ = None,
@@ -132,6 +143,7 @@ def check(
     with told(as_json=as_json):
         settings = current()
         chosen = options_of(option)
+        first_part([text, *part] if part else text, chosen)
         arrived, general = intake.look_at(media_of(media, alt), settings)
         of_post, bad = post_options(chosen)
         named = [_reference(one) for one in for_]
@@ -143,8 +155,9 @@ def check(
                 {
                     "platform": account.platform,
                     "account": f"{account.platform}:{account.name}" if account.name else None,
-                    "length": found.module.text_length(text),
+                    "length": found.module.text_length(found.draft.text),
                     "limit": found.module.capabilities.text_limit,
+                    "parts": [found.module.text_length(draft.text) for draft in found.parts.drafts],
                     "violations": [
                         {"code": one.code, "message": one.message, "field": one.field, "file": one.file}
                         for one in dict.fromkeys([*general, *found.violations])
@@ -154,7 +167,7 @@ def check(
                             "file": one.name,
                             "actions": [{"name": act.name, "why": act.why} for act in recipe.actions],
                         }
-                        for one, recipe in zip(arrived, found.recipes, strict=False)
+                        for one, recipe in zip([arrived[place] for place in found.uses], found.recipes, strict=False)
                     ],
                 }
             )
@@ -164,7 +177,8 @@ def check(
     else:
         for target in targets:
             mark = "ok" if not target["violations"] else "refused"
-            say(f"{target['account'] or target['platform']}: {mark}, length {target['length']} of {target['limit']}")
+            lengths = ", ".join(map(str, target["parts"]))
+            say(f"{target['account'] or target['platform']}: {mark}, length {lengths} of {target['limit']}")
             for one in target["violations"]:
                 say(f"  - {one['message']} [{one['code']}]")
             for one in target["media"]:
@@ -235,7 +249,15 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = F
         return
     out = console()
     out.print(posts_table(found.scheduled, title=f"Post {found.id} (correlation {found.correlation_id})"))
-    say(found.text)
+    for words in (found.text, *found.thread):
+        say(words)
+    for one in found.scheduled:
+        for bad in one.not_ready:
+            say(f"  {one.id}: not ready: {bad['message']} [{bad['code']}]")
+    for one in found.scheduled:
+        for place, part in enumerate(one.parts_out, 1):
+            link = part["url"] or part["remote_id"] or "public, without a link"
+            say(f"  {one.id}: part {place} of {one.parts}: {link}")
     for row in media:
         say(
             f"  {row['id']}: {row['name']} -> {row['state'] or 'waits'} {row['mime'] or ''}"
@@ -257,6 +279,7 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = F
 def edit(
     number: Annotated[int, typer.Argument(metavar="ID")],
     text: Annotated[str | None, typer.Option(help="The new text.")] = None,
+    part: PartOption = None,
     media: MediaOption = None,
     alt: Alt = None,
     no_media: Annotated[bool, typer.Option("--no-media", help="Take all media away.")] = False,
@@ -266,7 +289,10 @@ def edit(
     """Give a post new content. Example: schedulerx posts edit 12 --text "Soup is almost ready" """
     with told(as_json=as_json):
         given = media_of(media, alt) if media or no_media else None
-        done = changes.edit(number, text=text, media=given, options=options_of(option) if option else None, by=who())
+        if part and text is None:
+            raise Refused("--part needs --text: say the whole thread")
+        words = [text, *part] if part and text is not None else text
+        done = changes.edit(number, text=words, media=given, options=options_of(option) if option else None, by=who())
     _report(done, as_json=as_json)
 
 

@@ -353,15 +353,6 @@ def test_of_two_people_who_replay_one_is_told_that_it_is_settled(scheduled, pipe
     assert sorted(told) == ["done", "settled", "settled", "settled"]
 
 
-def test_a_part_that_is_public_is_never_sent_again(scheduled, pipeline, settings, fake, database):
-    fake.will("publish", sent(Rejected("partly_published", "2 of 5 parts are out")))
-    number = scheduled()
-    pipeline.until_quiet()
-    assert not retry(number).done
-    with transaction(settings.database()) as conn, pytest.raises(NotAllowed, match="a part of it"):
-        dead_letters.replay(conn, number, by="me")
-
-
 # --- Accounts -----------------------------------------------------------------------------------------------
 
 

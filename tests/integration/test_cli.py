@@ -77,6 +77,22 @@ def test_a_post_is_accepted_listed_shown_edited_moved_and_canceled(run: Any, acc
     assert run("posts", "cancel", "4711").exit_code == 2
 
 
+def test_a_thread_is_checked_scheduled_shown_and_edited(run: Any, accounts: None) -> None:
+    checked = run("check", "one", "--part", "two", "--for", "x", "--for", "pinterest:acme", "--json")
+    assert checked.exit_code == 2
+    found = {one["platform"]: one for one in json.loads(checked.stdout)["targets"]}
+    assert found["x"]["parts"] == [3, 3]
+    assert "no_threads" in {one["code"] for one in found["pinterest"]["violations"]}
+    done = run("post", "one", "--part", "two", "--part", "three", "--to", "x:acme", "--at", "2031-01-01T10:00Z", "--json")
+    made = json.loads(done.stdout)
+    assert (done.exit_code, made["thread"], made["scheduled"][0]["parts"]) == (0, ["two", "three"], 3)
+    number = str(made["id"])
+    assert "two" in run("posts", "show", number).stdout
+    edited = json.loads(run("posts", "edit", number, "--text", "uno", "--part", "due", "--json").stdout)
+    assert (edited["post"]["thread"], edited["post"]["scheduled"][0]["parts"]) == (["due"], 2)
+    assert run("posts", "edit", number, "--part", "tre").exit_code == 2
+
+
 def test_the_same_key_makes_one_post(run: Any, accounts: None) -> None:
     first = run("post", "Hello", "--to", "x:acme", "--at", "2031-01-01T10:00Z", "--key", "k", "--json")
     again = run("post", "Hello", "--to", "x:acme", "--at", "2031-01-01T10:00Z", "--key", "k", "--json")
