@@ -2,64 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-from sqlalchemy import Connection, func, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select, text, update
 
-from db.crypto import Cipher
-from db.failpoints import about, hit, naive_resend
+from db.failpoints import about, hit
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
-from db.session import repeat_safe, transaction
-from db.states import HeldFor, Status
-from db.transitions import move, sayable, seconds_from_now
-from platforms import registry
+from db.session import transaction
+from db.states import Status
+from db.transitions import move, seconds_from_now
 from platforms.base import (
-    Absent,
     AuthExpired,
-    Call,
-    Doubt,
-    Found,
-    Inconclusive,
     NotSent,
     Processing,
     Published,
     RateLimited,
     Ready,
-    Reconciled,
-    ReconcileKind,
-    Refreshed,
     Rejected,
-    Repeatable,
 )
 from platforms.errors import TransportError
-from scheduler import accounts as profiles
 from scheduler.logging import logger
 from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings, current
 from workers.app import task
-from workers.context import running_seconds, send, worker_name
-from workers.ledger import PROCESSING, WORDS, accepted_before, hold_for_reconnect, note_account, publish
+from workers.context import send, worker_name
+from workers.ledger import note_account, publish
 from workers.publish import Stale, deliver, saver
-from workers.work import Work, client, load
+from workers.reconcile import hold, load_as, reconcile
+from workers.tokens import due_for_refresh, refresh
+from workers.work import Work, client
 
 log = logger(__name__)
 posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
 
-REFRESH_LEASE_S = 60.0
-REFRESH_PAUSE_S = 60.0
-STORE_TOKENS_S = 24 * 3600.0
-"""How long Postgres may be away while new tokens wait to be stored, seconds."""
-RESEND_BEFORE_S = 50 * 60.0
-"""A keyed call is repeated only while its key is younger than this, seconds."""
 PROCESSING_LONGEST_S = 24 * 3600.0
 """A platform that works on a post for longer than this is not waited for: a person shall look."""
-AT_ONCE = frozenset({ReconcileKind.CLIENT_ID, ReconcileKind.TWO_STEP})
-"""Asked at once: whoever may still wake and send would make the same object."""
 
 
 @task("followup.poll")
@@ -92,32 +71,11 @@ def refresh_task(account_id: int, token_version: int, refused: bool = True) -> N
     refresh(current(), account_id, token_version, refused=refused)
 
 
-NOW_OF = text(
-    "SELECT cancel_requested, window_ends_at <= clock_timestamp() AS over FROM scheduled_posts WHERE id = :post"
-)
-
-
-def _load(settings: Settings, scheduled_post_id: int, generation: int, status: Status) -> Work | None:
-    with transaction(settings.database()) as conn:
-        work = load(conn, settings, scheduled_post_id)
-    if work is None or work.row.generation != generation or work.row.status != status:
-        return None
-    structlog.contextvars.bind_contextvars(
-        correlation_id=work.row.correlation_id,
-        scheduled_post_id=work.id,
-        account=f"{work.row.platform}:{work.row.name}",
-    )
-    return work
-
-
-# --- Poll ---------------------------------------------------------------------------------------------------
-
-
 def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
     """One look at a post that the platform processes; its new status, or None: unchanged or stale."""
     about(scheduled_post_id)
     hit("poll.start")
-    work = _load(settings, scheduled_post_id, generation, Status.PROCESSING)
+    work = load_as(settings, scheduled_post_id, generation, Status.PROCESSING)
     if work is None:
         return None
     if len(work.parts.drafts) > 1 and not _under_way(settings, work):
@@ -188,7 +146,7 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
     failed = int(work.row.lookups.get("polls", 0))
     if isinstance(outcome, Processing):
         if _processing_since_s(conn, work) > PROCESSING_LONGEST_S:
-            return _hold(conn, work, generation, "the platform has been working on it for a day", Status.PROCESSING)
+            return hold(conn, work, generation, "the platform has been working on it for a day", Status.PROCESSING)
         later: Any = seconds_from_now(outcome.poll_after_s)
         failed = 0
     elif isinstance(outcome, RateLimited):
@@ -197,7 +155,7 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
         failed += 1
         if failed >= settings.lookup_budget:
             told = getattr(outcome, "message", "no answer")
-            return _hold(
+            return hold(
                 conn,
                 work,
                 generation,
@@ -225,486 +183,3 @@ def _processing_since_s(conn: Connection, work: Work) -> float:
         ).scalar_one()
         or 0.0
     )
-
-
-# --- Reconcile ----------------------------------------------------------------------------------------------
-
-
-def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> Status | None:
-    """One step towards certainty about a doubtful post; its new status, or None: not yet, or stale."""
-    about(scheduled_post_id)
-    hit("reconcile.start")
-    work = _load(settings, scheduled_post_id, generation, Status.UNKNOWN)
-    if work is None:
-        return None
-    plan = work.module.publishing_call(work.draft)
-    with transaction(settings.database()) as conn:
-        row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
-        if row.generation != generation:
-            return None
-        # What the ledger knows comes before what the platform says.
-        earlier = accepted_before(conn, work.id, work.part)
-        if earlier is not None:
-            return publish(conn, row, earlier, part=work.part, evidence="api", by="ledger")
-        doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
-        if doubt is None:
-            return _absent(conn, work, generation, "no attempt is in doubt")
-        if naive_resend():  # the crash tests switch the protection off, to see that their judge sees doubles
-            _settle(conn, work.id, "absent")
-            return _absent(conn, work, generation, "naive resend")
-        if plan.reconcile is ReconcileKind.NONE and not work.checkpoint_of(work.part):
-            return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
-        if plan.reconcile not in AT_ONCE and ripe_at > work.row.now:
-            # A stopped worker might wake and send; until that is over, "absent" means nothing.
-            conn.execute(
-                update(posts)
-                .where(posts.c.id == work.id, posts.c.generation == generation)
-                .values(available_at=ripe_at)
-            )
-            return None
-        if _before_us(conn, work, doubt):
-            conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=seconds_from_now(2.0)))
-            return None
-    try:
-        answer: Reconciled = work.module.reconcile(work.call(client(settings, work)), work.draft, doubt)
-    except TransportError as error:
-        answer = Inconclusive(error.detail, 1.0)
-    except Exception as error:  # a bug in a module: counted as a look-up that could not decide
-        log.exception("reconcile.broken", error=type(error).__name__)
-        answer = Inconclusive(f"the platform module failed: {type(error).__name__}")
-    hit("reconcile.answered")
-    with transaction(settings.database()) as conn:
-        status = _answered(conn, settings, work, generation, answer, doubt)
-        hit("reconcile.before_commit", handle=conn)
-    hit("reconcile.after_commit")
-    log.info("reconcile.done", answer=type(answer).__name__, status=status or "unknown")
-    if isinstance(answer, AuthExpired) and not answer.permanent:
-        send("followup.refresh", (work.row.account_id, work.row.token_version))
-    return status
-
-
-def _doubt(
-    conn: Connection, settings: Settings, work: Work, budget_s: float, read_lag_s: float
-) -> tuple[Doubt | None, datetime]:
-    """What is known of the doubtful attempts, and from when on a look-up may be believed."""
-    rows = conn.execute(
-        select(attempts.c.started_at, attempts.c.finished_at, attempts.c.http_status)
-        .where(
-            attempts.c.scheduled_post_id == work.id,
-            attempts.c.settled.is_(None),
-            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
-        )
-        .order_by(attempts.c.started_at)
-    ).all()
-    if not rows:
-        return None, work.row.now
-    taken = conn.scalars(
-        select(posts.c.remote_id).where(
-            posts.c.account_id == work.row.account_id,
-            posts.c.remote_id.is_not(None),
-            posts.c.id != work.id,
-            posts.c.published_at > rows[0].started_at - timedelta(days=1),
-        )
-    ).all()
-    parts = conn.scalars(PARTS_TAKEN, {"account": work.row.account_id, "began": rows[0].started_at}).all()
-    doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in (*taken, *parts) if one))
-    budget = settings.call_budget_seconds or budget_s
-    # An attempt that the platform answered is over. One without an answer may still take effect: its worker
-    # may wake, or the platform may only now get to a request whose sender gave up (measured).
-    pause = timedelta(seconds=settings.quarantine_seconds)
-    ends = [
-        row.finished_at + (timedelta(0) if row.http_status else pause)
-        if row.finished_at
-        else row.started_at + timedelta(seconds=budget) + pause
-        for row in rows
-    ]
-    return doubt, max(ends) + timedelta(seconds=read_lag_s)
-
-
-PARTS_TAKEN = text("""
-    SELECT part ->> 'remote_id' FROM scheduled_posts s, jsonb_array_elements(s.parts_out) AS part
-     WHERE s.account_id = :account AND s.parts > 1 AND s.updated_at > :began - interval '1 day'
-""")
-"""Ids of the parts of threads, of this one too: two parts may say the same."""
-
-
-def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
-    """Whether an older doubtful attempt of this account, for the same words, has to choose its match first."""
-    return (
-        conn.execute(
-            text(f"""
-            SELECT 1 FROM scheduled_posts o
-              JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-              JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
-                   AND coalesce(t.outcome, 'unknown') = 'unknown'
-             WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
-               AND {WORDS} = :words AND t.part = 0 AND t.started_at < :began LIMIT 1
-        """),  # noqa: S608 - WORDS is a constant of the ledger
-            {
-                "account": work.row.account_id,
-                "id": work.id,
-                "words": work.draft.text,
-                "began": doubt.started_at,
-            },
-        ).one_or_none()
-        is not None
-    )
-
-
-def _answered(
-    conn: Connection, settings: Settings, work: Work, generation: int, answer: Reconciled, doubt: Doubt
-) -> Status | None:
-    row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
-    if row.generation != generation:
-        return None
-    if isinstance(answer, Found) and row.parts > 1:
-        found = Published(answer.remote_id, answer.url)
-        return publish(
-            conn,
-            row,
-            found,
-            part=work.part,
-            evidence="reconciled",
-            by="reconcile",
-            published_at=answer.published_at,
-            claims=0,
-        )
-    if isinstance(answer, Found):
-        try:
-            with conn.begin_nested():
-                done = move(
-                    conn,
-                    work.id,
-                    generation=generation,
-                    source=Status.UNKNOWN,
-                    target=Status.PUBLISHED,
-                    by="reconcile",
-                    why="found on the platform",
-                    remote_id=answer.remote_id,
-                    remote_url=answer.url,
-                    published_at=answer.published_at or func.clock_timestamp(),
-                    evidence="reconciled",
-                    error_code=None,
-                    error_message=None,
-                    claims=0,
-                )
-        except IntegrityError:
-            return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
-        _settle(conn, work.id, "found")
-        return Status.PUBLISHED if done is not None else None
-    if work.module.publishing_call(work.draft).reconcile is ReconcileKind.NONE and (
-        isinstance(answer, Absent) or (isinstance(answer, Inconclusive) and answer.retry_after_s is None)
-    ):
-        # Only what the platform had given us could be asked; "not there" proves nothing.
-        return _hold(conn, work, generation, "this platform gives no way to look; only you can tell")
-    if isinstance(answer, Processing):
-        return _at_work(conn, work, generation, answer)
-    if isinstance(answer, Repeatable):
-        return _repeat(conn, work, generation)
-    if isinstance(answer, Absent):
-        return _seen_absent(conn, work, generation, doubt)
-    if isinstance(answer, AuthExpired | RateLimited):
-        note_account(conn, work.row.account_id, work.row.token_version, answer)
-    if isinstance(answer, RateLimited):
-        conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=answer.until))
-        return None
-    if isinstance(answer, AuthExpired):
-        # Counted: an account that nobody connects again must not be asked for ever.
-        answer = Inconclusive(answer.message)
-    return _undecided(conn, settings, work, generation, answer)
-
-
-def _at_work(conn: Connection, work: Work, generation: int, answer: Processing) -> Status | None:
-    """The platform has it and works on it: what the answer would have said, and ``poll`` goes on from there."""
-    conn.execute(
-        update(attempts)
-        .where(
-            attempts.c.scheduled_post_id == work.id,
-            attempts.c.part == work.part,
-            attempts.c.settled.is_(None),
-            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
-        )
-        .values(
-            outcome="accepted",
-            error_code=PROCESSING,
-            settled="found",
-            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
-        )
-    )
-    done = move(
-        conn,
-        work.id,
-        generation=generation,
-        source=Status.UNKNOWN,
-        target=Status.PROCESSING,
-        by="reconcile",
-        why="the platform has it and works on it",
-        available_at=seconds_from_now(answer.poll_after_s),
-        claims=0,
-        lookups={},
-        error_code=None,
-        error_message=None,
-    )
-    return Status.PROCESSING if done is not None else None
-
-
-def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) -> Status | None:
-    """Believed the second time, a read lag after the first."""
-    plan = work.module.publishing_call(work.draft)
-    first = work.row.lookups.get("absent_at")
-    lag = timedelta(seconds=max(plan.read_lag_s, 1.0))
-    if first is None or work.row.now < datetime.fromisoformat(first) + lag:
-        conn.execute(
-            update(posts)
-            .where(posts.c.id == work.id)
-            .values(
-                lookups={**work.row.lookups, "absent_at": first or work.row.now.isoformat()},
-                available_at=seconds_from_now(lag.total_seconds()),
-            )
-        )
-        return None
-    # With a margin of a sixth: the key shall still be good when the request arrives.
-    young_s = min(RESEND_BEFORE_S, (plan.key_lifetime_s or RESEND_BEFORE_S * 2) * 5 / 6)
-    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > young_s:
-        return _hold(conn, work, generation, "it was not found, and its key is too old to send it again safely")
-    _settle(conn, work.id, "absent")
-    return _absent(conn, work, generation, "two look-ups did not find it")
-
-
-def _undecided(
-    conn: Connection, settings: Settings, work: Work, generation: int, answer: Inconclusive
-) -> Status | None:
-    count = int(work.row.lookups.get("count", 0)) + 1
-    if count >= settings.lookup_budget:
-        return _hold(conn, work, generation, f"{count} look-ups could not decide ({answer.message})")
-    conn.execute(
-        update(posts)
-        .where(posts.c.id == work.id)
-        .values(
-            lookups={**work.row.lookups, "count": count},
-            available_at=seconds_from_now(LOOKUPS.pause_s(count, answer.retry_after_s)),
-        )
-    )
-    return None
-
-
-def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
-    conn.execute(
-        update(attempts)
-        .where(
-            attempts.c.scheduled_post_id == scheduled_post_id,
-            attempts.c.settled.is_(None),
-            func.coalesce(attempts.c.outcome, "unknown") == "unknown",
-        )
-        .values(
-            settled=how,
-            outcome="unknown",
-            finished_at=func.coalesce(attempts.c.finished_at, func.clock_timestamp()),
-        )
-    )
-
-
-def _repeat(conn: Connection, work: Work, generation: int) -> Status | None:
-    """Sends again what makes the same object. The doubt stays until then: nobody has looked, so an edit would
-    make a second object, and "missed" or "canceled" could be said of a post that is public."""
-    now = conn.execute(NOW_OF, {"post": work.id}).one()
-    if now.cancel_requested or now.over:
-        ended = "it was canceled" if now.cancel_requested else "its window is over"
-        return _hold(conn, work, generation, f"{ended}, and only sending it again would tell")
-    done = move(
-        conn,
-        work.id,
-        generation=generation,
-        source=Status.UNKNOWN,
-        target=Status.RETRYING,
-        by="reconcile",
-        why="repeating makes the same object",
-        available_at=func.clock_timestamp(),
-        lookups={},
-    )
-    return Status.RETRYING if done else None
-
-
-def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
-    """Provably not published: again, or canceled or missed if that is what it has come to."""
-    common: dict[str, Any] = {
-        "generation": generation,
-        "source": Status.UNKNOWN,
-        "by": "reconcile",
-        "why": why,
-    }
-    # Read again, under the lock that the caller holds: a cancel may have come during the look-up.
-    now = conn.execute(NOW_OF, {"post": work.id}).one()
-    if now.cancel_requested:
-        return Status.CANCELED if move(conn, work.id, target=Status.CANCELED, **common) else None
-    if now.over:
-        done = move(
-            conn,
-            work.id,
-            target=Status.MISSED,
-            error_code="missed",
-            error_message="it was not published, and its window is over",
-            **common,
-        )
-        return Status.MISSED if done else None
-    done = move(conn, work.id, target=Status.RETRYING, available_at=func.clock_timestamp(), lookups={}, **common)
-    return Status.RETRYING if done else None
-
-
-def _hold(conn: Connection, work: Work, generation: int, why: str, source: Status = Status.UNKNOWN) -> Status | None:
-    done = move(
-        conn,
-        work.id,
-        generation=generation,
-        source=source,
-        target=Status.HELD,
-        by="reconcile",
-        why=why,
-        held_for=HeldFor.OUTCOME_UNKNOWN.value,
-        error_code="outcome_unknown",
-        error_message=f"It may be public or not: {why}",
-    )
-    return Status.HELD if done else None
-
-
-# --- Tokens -------------------------------------------------------------------------------------------------
-
-
-def refresh(settings: Settings, account_id: int, token_version: int, *, refused: bool = True) -> bool:
-    """Renews an account's tokens, once, whoever else wants to; whether new ones were stored.
-
-    :param refused: the platform has refused the present ones (False: they only end soon).
-
-    One holder at a time by a committed lease; no transaction is open during the call; what the platform gave
-    is stored by compare-and-set and kept trying until it is.
-    """
-    me = worker_name()
-    with transaction(settings.database()) as conn:
-        row = conn.execute(
-            text("""
-                UPDATE accounts SET refresh_leased_by = :me,
-                       refresh_lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
-                 WHERE id = :id AND token_version = :version AND deleted_at IS NULL AND state = 'active'
-                   AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
-                   AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
-                RETURNING *
-            """),
-            {"id": account_id, "version": token_version, "me": me, "lease_s": REFRESH_LEASE_S},
-        ).one_or_none()
-    hit("refresh.leased", account_id)
-    if row is None:
-        return False  # somebody is at it, it was done already, or it must wait
-    module = registry.get(row.platform)
-    log.info(
-        "security.credentials_used",
-        purpose="refresh",
-        account=f"{row.platform}:{row.name}",
-        token_version=token_version,
-    )
-    with transaction(settings.database()) as conn:
-        at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
-    read_at = running_seconds()
-    from platforms.http import Client  # here: only refreshing builds its own, and requests needs 6 MB
-
-    http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
-    cipher = Cipher(settings.secret())
-    call = Call(
-        http=http,
-        account=profiles.reference(row),
-        credentials=cipher.open(row.credentials),
-        now=lambda: at + timedelta(seconds=running_seconds() - read_at),
-    )
-    try:
-        answer = module.refresh(call)
-    except TransportError as error:
-        answer = NotSent(error.code, error.detail)
-
-    hit("refresh.answered", account_id)
-
-    def write() -> bool:
-        with transaction(settings.database()) as conn:
-            stored = _refreshed(conn, cipher, account_id, token_version, answer, refused=refused)
-            hit("refresh.before_commit", account_id, conn)
-            return stored
-
-    # New tokens exist only here until they are stored: a rotated refresh token must not be lost to an outage.
-    stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S)
-    log.info("token.refresh", account=f"{row.platform}:{row.name}", answer=type(answer).__name__, stored=stored)
-    return stored
-
-
-def _refreshed(
-    conn: Connection, cipher: Cipher, account_id: int, token_version: int, answer: Any, *, refused: bool
-) -> bool:
-    this = (accounts.c.id == account_id) & (accounts.c.token_version == token_version)
-    free: dict[str, Any] = {"refresh_leased_by": None, "refresh_lease_expires_at": None}
-    if isinstance(answer, Refreshed):
-        done = conn.execute(
-            update(accounts)
-            .where(this)
-            .values(
-                credentials=cipher.seal(answer.credentials),
-                token_version=token_version + 1,
-                token_expires_at=answer.expires_at,
-                refresh_after=None,
-                state="active",
-                state_reason=None,
-                **free,
-            )
-        ).rowcount
-        if done:
-            profiles.release_held(conn, account_id, by="refresh")
-            conn.execute(
-                update(posts)
-                .where(
-                    posts.c.account_id == account_id,
-                    posts.c.status == Status.RETRYING.value,
-                    posts.c.error_code.in_(["auth", "token_expired"]),
-                )
-                .values(available_at=func.clock_timestamp())
-            )
-        return bool(done)
-    if answer is None and not refused:
-        # It does not renew, but still works: the platform will say when it is over.
-        conn.execute(update(accounts).where(this).values(refresh_after=seconds_from_now(REFRESH_PAUSE_S * 60), **free))
-        return False
-    if answer is None or (isinstance(answer, AuthExpired) and answer.permanent) or isinstance(answer, Rejected):
-        message = getattr(answer, "message", "its token does not renew, and the platform refuses it")
-        conn.execute(
-            update(accounts).where(this).values(state="needs_reconnect", state_reason=sayable(message)[:500], **free)
-        )
-        for row in conn.execute(
-            select(posts.c.id, posts.c.generation).where(
-                posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value
-            )
-        ):
-            hold_for_reconnect(conn, row.id, row.generation, Status.RETRYING)
-        return False
-    later = answer.until if isinstance(answer, RateLimited) else seconds_from_now(REFRESH_PAUSE_S)
-    conn.execute(update(accounts).where(this).values(refresh_after=later, **free))
-    return False
-
-
-def due_for_refresh(conn: Connection) -> list[tuple[int, int]]:
-    """Accounts whose tokens end soon, as each platform understands it: (id, token version)."""
-    known = set(registry.names())
-    present = conn.scalars(
-        select(accounts.c.platform)
-        .where(accounts.c.deleted_at.is_(None), accounts.c.token_expires_at.is_not(None))
-        .distinct()
-    ).all()
-    aheads = {name: registry.get(name).capabilities.refresh_ahead_s for name in present if name in known}
-    rows = conn.execute(
-        text("""
-            SELECT a.id, a.token_version FROM accounts a
-              JOIN unnest(CAST(:platforms AS text[]), CAST(:aheads AS float8[])) AS p(platform, ahead)
-                ON p.platform = a.platform
-             WHERE deleted_at IS NULL AND state = 'active'
-               AND token_expires_at < clock_timestamp() + make_interval(secs => p.ahead)
-               AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
-               AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
-        """),
-        {"platforms": list(aheads), "aheads": list(aheads.values())},
-    ).all()
-    return [(row.id, row.token_version) for row in rows]

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Float, Row, Update, bindparam, case, func, insert, select, text, update
+from sqlalchemy import Connection, Float, Row, Update, bindparam, case, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from db import claims
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.states import TERMINAL, HeldFor, Status
 from db.transitions import (
@@ -37,16 +36,11 @@ from platforms.base import (
     Published,
     PublishOutcome,
     RateLimited,
-    ReconcileKind,
     Rejected,
     Unknown,
 )
-from scheduler import accounts as profiles
-from scheduler.dispatch import miss
-from scheduler.limits import BURST_GUARD, Full, app_full, full, guards
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings
-from workers.work import Work, load
 
 NOT_READY = "media_not_ready"
 """What a module says where the media it had prepared are not on the platform any more."""
@@ -56,7 +50,6 @@ attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
 
 # Built once: building a statement costs more than running it.
-ONE_MORE_CLAIM = posts.c.claims + 1
 ACCOUNT_LOCK = select(accounts.c.id).where(accounts.c.id == bindparam("id")).with_for_update(key_share=True)
 POST_LOCK = select(posts).where(posts.c.id == bindparam("post")).with_for_update()
 POST_SENT = (
@@ -76,24 +69,10 @@ SETTLE_FOUND = (
     .values(settled="found", outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, NOW))
 )
 
-PAUSED_LOOK_S = 5.0
-"""How often a paused post that waits for its last step is looked at, seconds."""
-TWIN_LOOK_S = 5.0
-"""How soon a post is tried again whose words are in doubt on its account, seconds."""
 HAND_OVER_S = 5.0
 """How soon followup goes on with a thread whose publish worker does not, seconds."""
 PROCESSING = "processing"
 """On an accepted attempt: the platform took it, but had not made it public yet."""
-
-
-@dataclass(frozen=True)
-class Intent:
-    """A committed attempt: the only licence to send."""
-
-    attempt_id: uuid.UUID
-    generation: int
-    work: Work
-    lease_s: float
 
 
 @dataclass(frozen=True)
@@ -112,188 +91,6 @@ class Report:
     """Whether it spends an attempt (an expired fence does not)."""
     part: int = 0
     """Which part of a thread it was."""
-
-
-def intend(
-    conn: Connection,
-    settings: Settings,
-    scheduled_post_id: int,
-    generation: int,
-    *,
-    attempt_id: uuid.UUID,
-    worker: str,
-    source: Status = Status.QUEUED,
-) -> Intent | None:
-    """Transaction A: checks everything under the account's lock and commits the will to publish.
-
-    :returns: None where there is nothing to send: the hint is stale, or the row was moved out of the way.
-    """
-    work = load(conn, settings, scheduled_post_id, lock_account=True)
-    if work is None or work.row.generation != generation or work.row.status != source:
-        return None
-    if _stopped(conn, settings, work, source):
-        return None
-    budget = settings.call_budget_seconds or work.module.publishing_call(work.draft).budget_s
-    lease_s = budget + settings.send_margin_seconds + settings.lease_margin_seconds
-    moved = move(
-        conn,
-        work.id,
-        generation=generation,
-        source=source,
-        target=Status.PUBLISHING,
-        by=worker,
-        lease_s=lease_s,
-        why="attempt " + str(attempt_id),
-        claims=ONE_MORE_CLAIM,
-    )
-    if moved is None:
-        return None
-    conn.execute(
-        insert(attempts).values(
-            id=attempt_id,
-            scheduled_post_id=work.id,
-            account_id=work.row.account_id,
-            version_id=work.row.version_id,
-            generation=moved,
-            call=work.module.publishing_call(work.draft).name,
-            platform_key=work.platform_key,
-            payload_sha256=work.payload_sha256(),
-            worker=worker,
-            app=work.row.app,
-            part=work.part,
-        )
-    )
-    return Intent(attempt_id, moved, work, lease_s)
-
-
-def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -> bool:
-    """Whether something forbids publishing now; the row was moved accordingly."""
-    row = work.row
-    # A post that the platform works on is past its window's reach; a thread's next part is not.
-    if row.over and (source is Status.QUEUED or work.part > 0):
-        miss(conn, row.id, row.generation, source)
-    elif row.deleted_at is not None:
-        move(
-            conn,
-            row.id,
-            generation=row.generation,
-            source=source,
-            target=Status.CANCELED,
-            by="publish",
-            why="its account was deleted",
-        )
-    elif row.account_state == "needs_reconnect":
-        hold_for_reconnect(conn, row.id, row.generation, source)
-    elif row.cancel_requested:
-        # Only at the last step of a call that has several: before the first, cancel wins by itself.
-        move(
-            conn,
-            row.id,
-            generation=row.generation,
-            source=source,
-            target=Status.CANCELED,
-            by="publish",
-            why="canceled before its last step; it was not published",
-        )
-    elif work.violations:
-        one = work.violations[0]
-        move(
-            conn,
-            row.id,
-            generation=row.generation,
-            source=source,
-            target=Status.FAILED,
-            by="publish",
-            error_code=one.code,
-            error_message=" · ".join(bad.message for bad in work.violations)[:2000],
-        )
-    elif source is Status.PROCESSING:
-        # Its last step: what was counted at the first is not counted again, but the stop button holds. The
-        # next part of a thread counts.
-        until = row.limited_until
-        if until is None and (row.paused_at is not None or profiles.everything_paused(conn)):
-            until = seconds_from_now(PAUSED_LOOK_S)
-        if until is None and work.part > 0 and (limit := _limit(conn, settings, work)) is not None:
-            until = limit.until
-        if until is None:
-            return False
-        conn.execute(
-            update(posts).where(posts.c.id == row.id, posts.c.generation == row.generation).values(available_at=until)
-        )
-    elif row.paused_at is not None or profiles.everything_paused(conn):
-        put_back(conn, row, why="paused", paused=row.paused_at is not None)
-    elif twin_in_doubt(conn, work):
-        # A look-up for the twin could take what we are about to send for its own, and one of the two be lost.
-        put_back(
-            conn,
-            row,
-            why="the same words are in doubt on this account",
-            available_at=seconds_from_now(TWIN_LOOK_S),
-        )
-    elif row.limited_until is not None:
-        put_back(conn, row, why="the platform asked this account to wait", available_at=row.limited_until)
-    elif (limit := _limit(conn, settings, work)) is not None:
-        put_back(
-            conn,
-            row,
-            why=limit.message,
-            available_at=limit.until,
-            error_code=limit.name,
-            error_message=limit.message,
-        )
-        claims.move_account(conn, row.account_id, until=limit.until, code=limit.name, message=limit.message)
-    else:
-        return False
-    return True
-
-
-WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
-"""SQL: what a version (``v``) says on an account (``a``), in its first part."""
-
-
-def twin_in_doubt(conn: Connection, work: Work) -> bool:
-    """Whether another post of the account with the same words is being sent, or may have been."""
-    if work.module.publishing_call(work.draft).reconcile not in {ReconcileKind.LOOKUP, ReconcileKind.KEYED}:
-        return False
-    if work.part > 0:
-        return False  # a look-up tells parts apart by what they answer
-    return (
-        conn.execute(
-            text(f"""
-            SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND {WORDS} = :words
-               AND jsonb_array_length(o.parts_out) = 0
-               AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
-        """),  # noqa: S608 - WORDS is a constant of this module
-            {"account": work.row.account_id, "id": work.id, "words": work.draft.text},
-        ).one_or_none()
-        is not None
-    )
-
-
-def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:
-    """The limit of the account, or of the app it belongs to, that has no place now."""
-    call = work.module.publishing_call(work.draft).name
-    quotas = [quota for quota in work.module.capabilities.quotas if quota.call in {"", call}]
-    own = guards(settings, quotas)
-    if work.part > 0:
-        own = [quota for quota in own if quota.name != BURST_GUARD]  # a thread is one post
-    return full(conn, work.row.account_id, own) or app_full(conn, work.row.app, quotas)
-
-
-def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
-    """A queued row that cannot go now waits again; nothing was called."""
-    move(
-        conn,
-        row.id,
-        generation=row.generation,
-        source=Status.QUEUED,
-        by="publish",
-        why=why,
-        target=Status.READY if row.prepared else Status.SCHEDULED,
-        **values,
-    )
 
 
 def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
@@ -648,12 +445,4 @@ def _storable(found: Published) -> Published:
     return Published(
         None if found.remote_id is None else storable(found.remote_id),
         None if found.url is None else storable(found.url),
-    )
-
-
-def intent_committed(conn: Connection, attempt_id: uuid.UUID) -> bool:
-    """Whether an intent whose COMMIT got no answer is there."""
-    return (
-        conn.execute(text("SELECT 1 FROM publish_attempts WHERE id = :id"), {"id": attempt_id}).one_or_none()
-        is not None
     )

@@ -45,7 +45,8 @@ from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import running_seconds, send, stopping, worker_name
-from workers.ledger import Intent, Report, hold_for_reconnect, intend, intent_committed, note_account
+from workers.intents import Intent, intend, intent_committed
+from workers.ledger import Report, hold_for_reconnect, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
 

@@ -26,7 +26,7 @@ from scheduler import (
     schedule,
 )
 from workers import publish
-from workers.ledger import intend
+from workers.intents import intend
 
 LATER = "2031-05-04T18:00:00Z"
 

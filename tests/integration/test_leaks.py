@@ -27,7 +27,7 @@ from platforms.http import Client
 from scheduler import accounts, alerts, audit, dead_letters, webhooks
 from scheduler import logging as logs
 from scheduler.errors import Refused, SchedulerXError
-from workers import followup, notify
+from workers import notify, tokens
 
 ACCESS = "AAAAAAAAAAAAAAAAAAAAAMLheAAAAAAA0-BULSeNUI4lZHC8mO0vSE5r"
 REFRESH = "bWRWa3gzdnk3WHRGU1o0bmRRcTJ5VWxBdnBFYm1-6Tjo"
@@ -149,9 +149,9 @@ def run_everything(
     fake.always("poll", raises(broken))
     fake.will("refresh", raises(TransportError(said, sent=True)), AuthExpired("gone", said, 401, permanent=True))
     account_id, version = pipeline.database.rows("SELECT id, token_version FROM accounts")[0]
-    followup.refresh(settings, account_id, version)
+    tokens.refresh(settings, account_id, version)
     pipeline.database.pass_time(3600)
-    followup.refresh(settings, account_id, version)
+    tokens.refresh(settings, account_id, version)
     for _ in range(3):
         pipeline.database.pass_time(120)
         pipeline.until_quiet()

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from db.crypto import Cipher
 from db.session import transaction
 from platforms.base import AuthExpired, NotSent, Published, RateLimited, Refreshed, Rejected
-from workers import followup, publish
+from workers import publish, tokens
 
 
 def credentials(settings, database):
@@ -32,7 +32,7 @@ def test_sixty_four_workers_that_were_refused_make_one_refresh(settings, fake, a
 
     def worker() -> None:
         together.wait()
-        told.append(followup.refresh(settings, acme, 1))
+        told.append(tokens.refresh(settings, acme, 1))
 
     threads = [threading.Thread(target=worker) for _ in range(64)]
     for thread in threads:
@@ -45,8 +45,8 @@ def test_sixty_four_workers_that_were_refused_make_one_refresh(settings, fake, a
 
 
 def test_who_is_late_finds_the_new_token_and_does_not_refresh_it(settings, fake, acme):
-    assert followup.refresh(settings, acme, 1)
-    assert not followup.refresh(settings, acme, 1)
+    assert tokens.refresh(settings, acme, 1)
+    assert not tokens.refresh(settings, acme, 1)
     assert fake.count("refresh") == 1
 
 
@@ -71,7 +71,7 @@ def test_a_stale_token_never_marks_a_healthy_account(scheduled, pipeline, settin
     number = scheduled()
 
     def revoked(call, draft):
-        followup.refresh(settings, 1, 1)
+        tokens.refresh(settings, 1, 1)
         return AuthExpired("revoked", "gone", 401, permanent=True)
 
     fake.will("publish", revoked)
@@ -87,7 +87,7 @@ def test_a_refresh_that_is_refused_for_an_old_token_marks_nothing(settings, fake
         return AuthExpired("invalid_grant", "used before", permanent=True)
 
     fake.will("refresh", refused)
-    assert not followup.refresh(settings, acme, 1)
+    assert not tokens.refresh(settings, acme, 1)
     assert database.one("SELECT state FROM accounts") == "active"
 
 
@@ -112,9 +112,9 @@ def test_an_account_that_cannot_be_renewed_waits_for_a_person_with_its_posts(
 
 def test_what_does_not_renew_but_still_works_is_left_alone(settings, fake, acme, database):
     fake.will("refresh", None)
-    assert not followup.refresh(settings, acme, 1, refused=False)
+    assert not tokens.refresh(settings, acme, 1, refused=False)
     assert database.one("SELECT state FROM accounts") == "active"
-    assert not followup.refresh(settings, acme, 1, refused=False)
+    assert not tokens.refresh(settings, acme, 1, refused=False)
     assert fake.count("refresh") == 1
 
 
@@ -129,10 +129,10 @@ def test_what_does_not_renew_but_still_works_is_left_alone(settings, fake, acme,
 )
 def test_a_refresh_that_failed_for_a_while_is_tried_again_later(settings, fake, acme, database, answer):
     fake.will("refresh", answer)
-    assert not followup.refresh(settings, acme, 1)
-    assert not followup.refresh(settings, acme, 1)  # not yet
+    assert not tokens.refresh(settings, acme, 1)
+    assert not tokens.refresh(settings, acme, 1)  # not yet
     database.pass_time(61)
-    assert followup.refresh(settings, acme, 1)
+    assert tokens.refresh(settings, acme, 1)
     assert (fake.count("refresh"), database.one("SELECT state FROM accounts")) == (2, "active")
 
 
@@ -142,10 +142,10 @@ def test_a_worker_that_died_in_a_refresh_blocks_nobody_for_long(settings, fake, 
 
     fake.will("refresh", Kill())
     with pytest.raises(Kill):
-        followup.refresh(settings, acme, 1)
-    assert not followup.refresh(settings, acme, 1)
-    database.pass_time(followup.REFRESH_LEASE_S + 1)
-    assert followup.refresh(settings, acme, 1)
+        tokens.refresh(settings, acme, 1)
+    assert not tokens.refresh(settings, acme, 1)
+    database.pass_time(tokens.REFRESH_LEASE_S + 1)
+    assert tokens.refresh(settings, acme, 1)
 
 
 def test_new_tokens_are_kept_until_postgres_takes_them(settings, fake, acme, database, monkeypatch):
@@ -159,14 +159,14 @@ def test_new_tokens_are_kept_until_postgres_takes_them(settings, fake, acme, dat
                 raise OperationalError("x", {}, Exception("server closed the connection unexpectedly"))
             return transaction(url)
 
-        monkeypatch.setattr(followup, "transaction", opened)
+        monkeypatch.setattr(tokens, "transaction", opened)
         # Meanwhile another worker asked with the spent token, and marked the account.
         database.run("UPDATE accounts SET state = 'needs_reconnect', state_reason = 'invalid_grant'")
         return Refreshed({"token": "t1", "refresh_token": "r1"}, None)
 
     fake.will("refresh", renewed)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _s: None)
-    assert followup.refresh(settings, acme, 1)
+    assert tokens.refresh(settings, acme, 1)
     assert failures == [60]
     assert credentials(settings, database) == {"token": "t1", "refresh_token": "r1"}
     assert database.one("SELECT state FROM accounts") == "active"
@@ -178,13 +178,13 @@ def test_tokens_that_end_soon_are_renewed_before_they_do(settings, fake, account
     account("fake:later", token="b", expires_at=(datetime.now(UTC) + timedelta(hours=5)).isoformat())
     account("fake:never", token="c")
     with transaction(settings.database()) as conn:
-        due = followup.due_for_refresh(conn)
+        due = tokens.due_for_refresh(conn)
     assert [database.one("SELECT name FROM accounts WHERE id = :i", i=one) for one, _ in due] == ["soon"]
 
 
 def test_a_deleted_account_is_not_renewed(settings, fake, acme, database):
     database.run("UPDATE accounts SET deleted_at = clock_timestamp()")
-    assert not followup.refresh(settings, acme, 1)
+    assert not tokens.refresh(settings, acme, 1)
     assert fake.count("refresh") == 0
 
 
