@@ -25,7 +25,7 @@ POST_EVENTS: dict[Status, str] = {
     for status in (Status.PUBLISHED, Status.FAILED, Status.MISSED, Status.HELD, Status.CANCELED)
 }
 """The changes of a post that are told: where it ends, and where it needs a person."""
-OTHER_EVENTS = ("alert.opened", "alert.closed")
+OTHER_EVENTS = ("post.not_ready", "alert.opened", "alert.closed")
 EVENTS = (*POST_EVENTS.values(), *OTHER_EVENTS)
 TEST_EVENT = "webhook.test"
 
@@ -41,6 +41,8 @@ FACTS = (
     "remote_url",
     "evidence",
     "attempts",
+    "parts",
+    "parts_out",
     "error_code",
     "error_message",
     "api_url",

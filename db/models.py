@@ -239,6 +239,8 @@ class ScheduledPost(Base):
         CheckConstraint("evidence IS NULL OR evidence IN ('api', 'reconciled', 'person')", name="evidence"),
         CheckConstraint("window_ends_at >= due_at", name="window"),
         CheckConstraint("parts >= 1 AND jsonb_array_length(parts_out) <= parts", name="parts"),
+        # Also against workers of a release that knew no threads: they must not call one whole after its first part.
+        CheckConstraint("status <> 'published' OR parts = 1 OR jsonb_array_length(parts_out) = parts", name="whole"),
         UniqueConstraint("post_id", "account_id"),
         Index(
             "uq_scheduled_posts_remote",

@@ -25,11 +25,18 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_scheduled_posts_parts"), "scheduled_posts", "parts >= 1 AND jsonb_array_length(parts_out) <= parts"
     )
+    # A worker of an older release that meets a thread must not call it whole after its first part.
+    op.create_check_constraint(
+        op.f("ck_scheduled_posts_whole"),
+        "scheduled_posts",
+        "status <> 'published' OR parts = 1 OR jsonb_array_length(parts_out) = parts",
+    )
     op.add_column("publish_attempts", sa.Column("part", sa.Integer(), server_default="0", nullable=False))
 
 
 def downgrade() -> None:
     op.drop_column("publish_attempts", "part")
+    op.drop_constraint(op.f("ck_scheduled_posts_whole"), "scheduled_posts", type_="check")
     op.drop_constraint(op.f("ck_scheduled_posts_parts"), "scheduled_posts", type_="check")
     op.drop_column("scheduled_posts", "parts_out")
     op.drop_column("scheduled_posts", "parts")
