@@ -41,11 +41,15 @@ NO_SECRETS = frozenset(
     {
         "expires_at", "token_type", "scope", "scopes", "server", "service", "host", "instance", "base_url", "user_id",
         "username", "handle", "identifier", "did", "client_id", "page_id", "chat_id", "board", "name", "email",
+        "login", "pds", "issuer", "token_endpoint", "issued_at", "refresh_expires_at", "api_version", "kty", "crv",
     }
 )  # fmt: skip
 """Fields of credentials that tell nobody anything; everything else in them is hidden wherever it turns up."""
 
 _known: OrderedDict[str, None] = OrderedDict()
+_begins: dict[str, int] = {}
+"""How many of them begin with these ``SHORTEST`` characters. Words that hold none of these hold no secret, which is
+found out faster than by a search for each secret; beginnings of secrets that are forgotten only cost that search."""
 _lock = threading.Lock()
 
 
@@ -55,14 +59,21 @@ def remember(*secrets: str) -> None:
         for secret in secrets:
             for form in {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}:
                 if len(form) >= SHORTEST:
+                    if form not in _known:
+                        _begins[form[:SHORTEST]] = _begins.get(form[:SHORTEST], 0) + 1
                     _known[form] = None
                     _known.move_to_end(form)
         while len(_known) > REMEMBERED:
-            _known.popitem(last=False)
+            begin = _known.popitem(last=False)[0][:SHORTEST]
+            _begins[begin] -= 1
+            if not _begins[begin]:
+                del _begins[begin]
 
 
 def hide(words: str) -> str:
     """``words`` without any secret that this process has held: exact values, nothing is guessed."""
+    if _begins.keys().isdisjoint([words[at : at + SHORTEST] for at in range(len(words) - SHORTEST + 1)]):
+        return words
     with _lock:
         found = [secret for secret in _known if secret in words]
     for secret in sorted(found, key=len, reverse=True):

@@ -18,6 +18,7 @@ from platforms.base import (
     Reply,
     Unknown,
 )
+from platforms.bluesky import dpop, proven
 from platforms.bluesky.models import server_origin
 from platforms.outcomes import mapping, moment, retry_after_s
 
@@ -26,7 +27,9 @@ ENTRYWAY = f"https://{HOST}"
 """Where accounts of Bluesky sign in; their records are kept on hosts below ``PDS_HOSTS``."""
 PDS_HOSTS = ".host.bsky.network"
 VIDEO_HOST = "video.bsky.app"
-API_HOSTS = frozenset({HOST, PDS_HOSTS, VIDEO_HOST})
+PLC_HOST = "plc.directory"
+"""Keeps the documents of most DIDs."""
+API_HOSTS = frozenset({HOST, PDS_HOSTS, VIDEO_HOST, PLC_HOST})
 
 LIMIT_WAIT = timedelta(minutes=5)
 """The span of Bluesky's limit by address; waited for where a 429 names no time. Source: bsky-docs, 2026-04."""
@@ -47,7 +50,12 @@ def sign_in_origin(credentials: Mapping[str, Json]) -> str:
 
 
 def origin(credentials: Mapping[str, Json]) -> str:
-    """Where the account's records are: its own server, or the host behind Bluesky's that its session named."""
+    """Where the account's records are: its own server, or the host behind Bluesky's that its session named.
+
+    Of an OAuth session: the server that the account's own document named when it was connected.
+    """
+    if proven.is_oauth(credentials) and credentials.get("pds"):
+        return str(credentials["pds"])
     own = sign_in_origin(credentials)
     if urlsplit(own).hostname != HOST:
         return own
@@ -76,13 +84,28 @@ def xrpc(
 ) -> Reply:
     """The answer to one call of the protocol, whatever its status.
 
-    :param token: sent as Bearer; None: the call needs none.
+    :param token: sent as Bearer; None: the call needs none. The access token of an OAuth session is sent with a proof
+        that it is ours; a pass for another service (video) is not that token, and goes as Bearer.
     :param at: origin; that of the account's records otherwise.
     :raises platforms.errors.TransportError: no whole answer came.
     """
-    headers = oauth.bearer(token) if token else {}
-    if mime is not None:
-        headers["Content-Type"] = mime
+    headers = {"Content-Type": mime} if mime is not None else {}
+    if token and proven.is_oauth(call.credentials) and token == call.credentials.get("access_token"):
+        url = f"{origin(call.credentials)}/xrpc/{name}"
+        return proven.send(
+            call,
+            method,
+            url,
+            effect=effect,
+            token=token,
+            headers=headers,
+            params=params,
+            json=json,
+            content=content,
+            timeout_s=timeout_s,
+        )
+    if token:
+        headers |= oauth.bearer(token)
     return call.http.request(
         method,
         f"{at or origin(call.credentials)}/xrpc/{name}",
@@ -131,6 +154,13 @@ def refusal(call: Call, reply: Reply) -> Refusal:
     error, message = error_of(reply), message_of(reply)
     if reply.status == 429:
         return limited(call, reply)
+    if dpop.wants_nonce(reply):
+        # Refused at the door for its nonce alone (RFC 9449, 9); the answer brought the one for the next try.
+        return NotSent("dpop_nonce", "Bluesky asks for a newer proof.", reply.status, retry_after_s=0.0)
+    if error == "invalid_dpop_proof":
+        # Checked before anything else is done; what is wrong with our proofs is our clock, not the post.
+        message = f"Bluesky did not take the proof ({message}); is this machine's clock right?"
+        return NotSent("bad_proof", message, reply.status)
     if error in ACCOUNT_ERRORS:
         return AuthExpired(
             "account_unavailable", f"Bluesky has closed the account: {message}", reply.status, permanent=True

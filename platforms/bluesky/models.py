@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from platforms.bluesky.dpop import private_of
 from platforms.bluesky.text import graphemes
 
 MAX_TAG_GRAPHEMES, MAX_TAG_BYTES = 64, 640
@@ -120,17 +121,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+MADE: Any = Field(default=None, json_schema_extra={"asked": False})
+"""What ``accounts connect`` makes; nobody is asked for it."""
+
+
 class Credentials(BaseModel):
-    """An account and an app password (bsky.app: Settings, Privacy and security, App passwords).
+    """An account and an app password (bsky.app: Settings, Privacy and security, App passwords); or what
+    ``accounts connect`` got by OAuth, which nobody types.
 
     The other fields are the session, which the module makes and renews by itself.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    identifier: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)]
+    identifier: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)] | None = None
     """Handle, DID or e-mail address."""
-    password: str = Field(min_length=1, max_length=512)
+    password: str | None = Field(default=None, min_length=1, max_length=512)
     """An app password; the account's own works too, but should not be given away."""
     server: str | None = None
     """The account's own server (PDS); Bluesky's otherwise."""
@@ -141,10 +147,35 @@ class Credentials(BaseModel):
     did: str | None = None
     handle: str | None = None
     pds: str | None = None
-    """The server behind bsky.social that holds the account, as its session named it."""
+    """The server that keeps the account's records: behind bsky.social, as its session named it; with OAuth, as the
+    account's document did."""
+    scope: str | None = MADE
+    """OAuth: what was granted, separated by blanks."""
+    dpop_key: dict[str, str] | None = MADE
+    """OAuth: the session's private key (JWK); its tokens are worth nothing without it."""
+    issuer: str | None = MADE
+    token_endpoint: str | None = MADE
+    client_id: str | None = MADE
+    client_key: dict[str, Any] | None = MADE
+    """OAuth: the app's private key (JWK), of a confidential client."""
 
     @model_validator(mode="after")
     def _names_a_server(self) -> Self:
         if self.server is not None:
             server_origin(self.server)
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> Self:
+        if self.dpop_key is None:
+            if self.identifier is None or self.password is None:
+                raise ValueError("identifier and password (an app password) are needed")
+            return self
+        needed = ("access_token", "did", "pds", "issuer", "token_endpoint", "client_id")
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"an OAuth session also has {', '.join(missing)}")
+        for key in (self.dpop_key, self.client_key):
+            if key is not None:
+                private_of(key)
         return self

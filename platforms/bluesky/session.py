@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from platforms.base import AuthExpired, Call, Effect, Identity, Json, NotSent, RateLimited, Refreshed, Rejected, Reply
-from platforms.bluesky import api
+from platforms.bluesky import api, oauth_session, proven
 from platforms.outcomes import mapping, objects, utc
 
 ACCESS_LIFE = timedelta(minutes=120)
@@ -29,6 +29,8 @@ _NO_HANDLE = "handle.invalid"
 
 def expires_at(credentials: Mapping[str, Json]) -> datetime | None:
     """When the access token runs out."""
+    if proven.is_oauth(credentials):
+        return oauth_session.expires_at(credentials)
     if not credentials.get("access_token"):
         return NO_SESSION
     return utc(credentials.get("expires_at"))
@@ -38,8 +40,10 @@ def renew(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent:
     """A new session: one request, or two where the refresh token is not good any more.
 
     :raises platforms.errors.TransportError: no whole answer came. The old refresh token may be spent then; the app
-        password makes a new session at the next try.
+        password makes a new session at the next try. An OAuth session that loses its token so has to be connected anew.
     """
+    if proven.is_oauth(call.credentials):
+        return oauth_session.renew(call)
     token = call.credentials.get("refresh_token")
     if token:
         reply = _ask(call, "com.atproto.server.refreshSession", token=str(token))
@@ -129,7 +133,10 @@ def shown_handle(handle: str, did: str) -> str:
 
 
 def identify(call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rejected:
-    """Who the credentials belong to. Without a session the app password is tried, and that session let go."""
+    """Who the credentials belong to. Without a session the app password is tried, and that session let go.
+
+    An OAuth session is told no e-mail address, so nothing is known of its confirmation.
+    """
     token = api.access(call)
     if isinstance(token, str):
         reply = api.xrpc(call, "GET", "com.atproto.server.getSession", effect=Effect.READ, token=token)
@@ -142,6 +149,7 @@ def identify(call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rej
     if session.get("active") is False:
         why = session.get("status") or "not active"
         return AuthExpired("account_unavailable", f"Bluesky says that the account is {why}.", permanent=True)
+    granted = tuple(str(call.credentials.get("scope") or "").split())
     return Identity(
         remote_id=did,
         handle=shown_handle(str(session.get("handle") or ""), did),
@@ -149,4 +157,6 @@ def identify(call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rej
             "server": api.origin({**call.credentials, "pds": _records_host(session) or call.credentials.get("pds")}),
             "email_confirmed": session.get("emailConfirmed"),
         },
+        scopes=granted,
+        missing_scopes=tuple(scope for scope in oauth_session.SCOPES if scope not in granted) if granted else (),
     )

@@ -45,7 +45,7 @@ _MENTION = regex.compile(
 )
 _INVISIBLE = r"\u00ad\u2060\u200a\u200b\u200c\u200d\u20e2"
 _TAG = regex.compile(
-    rf"(?<![^\s(])[#\uff03](?!\ufe0f)(?P<tag>[^\s{_INVISIBLE}]*[^\d\s\p{{P}}{_INVISIBLE}][^\s{_INVISIBLE}]*)"
+    rf"(?<![^\s(])[#\uff03](?![\ufe0f\u20e3])(?P<tag>[^\s{_INVISIBLE}]*[^\d\s\p{{P}}{_INVISIBLE}][^\s{_INVISIBLE}]*)"
 )
 _TRAILING = regex.compile(r"[.,;:!?'\u2019\u2026]+$")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}

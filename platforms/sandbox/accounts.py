@@ -127,6 +127,12 @@ class Accounts:
         token.spent = True
         self._journal.write("spent", {"value": token.value})
 
+    def spend_value(self, value: str) -> None:
+        """As ``spend``, by the token's value; nothing where it is not known."""
+        token = self._tokens.get(value)
+        if token is not None and not token.spent:
+            self.spend(token)
+
     def revoke(self, account: Account, *, access_only: bool = False) -> None:
         """Every token of the account is dead; with ``access_only`` it may still be refreshed."""
         for token in list(self._tokens.values()):

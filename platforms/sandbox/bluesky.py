@@ -17,7 +17,8 @@ from platforms.sandbox.accounts import Account
 from platforms.sandbox.bluesky_repo import Repo
 from platforms.sandbox.bluesky_video import Video
 from platforms.sandbox.bluesky_words import HOST, BlueskyWords, did_of, handle_of
-from platforms.sandbox.emulator import Route, World, signed_in
+from platforms.sandbox.emulator import Headers, Route, World, signed_in
+from platforms.sandbox.oauth_bluesky import BlueskyOAuth
 from platforms.sandbox.wire import Request, Response, json_response
 
 ACCESS_LIFE_S = 7200.0
@@ -33,6 +34,7 @@ class Bluesky(BlueskyWords):
         super().__init__(world)
         self.repo = Repo(self)
         self.video = Video(self)
+        self.oauth = BlueskyOAuth(self)
         self._sign_ins: dict[str, list[float]] = {}
 
     def routes(self) -> Sequence[Route]:
@@ -46,7 +48,19 @@ class Bluesky(BlueskyWords):
             Route("GET", "/profile/{name}/post/{rkey}", "page", "page", self.post_page, signed=False),
             *self.repo.routes(),
             *self.video.routes(),
+            *self.oauth.routes(),
         )
+
+    def token_of(self, request: Request) -> str:
+        """A Bearer token, or one that comes with a proof of its key."""
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        return value.strip() if scheme.lower() in {"bearer", "dpop"} else ""
+
+    def vet(self, request: Request, token: str) -> None:
+        self.oauth.vet(request, token)
+
+    def extra_headers(self, request: Request) -> Headers:
+        return self.oauth.headers(request)
 
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
         for name in ("email_confirmed", "taken_down"):
@@ -69,7 +83,7 @@ class Bluesky(BlueskyWords):
     async def refresh_session(self, request: Request) -> Response:
         value = self.token_of(request)
         token = self.world.accounts.refresh_token("bluesky", value)
-        if token is None:
+        if token is None or value.startswith("ort-"):
             raise self.named(400, "InvalidToken", "Token could not be verified")
         if not self.world.accounts.good(token):
             raise self.named(400, "ExpiredToken", "Token has been revoked")

@@ -16,6 +16,8 @@ from platforms.sandbox.faults import Faults
 from platforms.sandbox.journal import Journal
 from platforms.sandbox.ledger import Ledger
 from platforms.sandbox.media_store import MediaStore
+from platforms.sandbox.oauth_apps import App
+from platforms.sandbox.oauth_page import SignInPages
 from platforms.sandbox.page import Pages
 from platforms.sandbox.registry import EMULATORS
 from platforms.sandbox.server import Server
@@ -68,7 +70,7 @@ class Sandbox:
         )
         self._server = Server(self.world, [emulator(self.world) for emulator in emulators])
         self._control = Control(self._server, self._forget)
-        for route in (*self._control.routes(), *Pages(self._server).routes()):
+        for route in (*self._control.routes(), *Pages(self._server).routes(), *SignInPages(self.world).routes()):
             self._server.router.add(route, None)
         self._control.set_faults(list(faults))
         self._control.set_latency(latency_ms)
@@ -161,6 +163,19 @@ class Sandbox:
         """Makes or changes an account; its tokens."""
         return self._in_loop(lambda: self._control.set_account({"platform": platform, "name": name, **wanted}))
 
+    def app(
+        self,
+        platform: str,
+        client_id: str,
+        client_secret: str | None,
+        redirect_uris: Sequence[str],
+        *,
+        jwk: dict[str, Any] | None = None,
+    ) -> None:
+        """Registers an app that may send people to the platform's sign-in page."""
+        made = App(platform, client_id, client_secret, tuple(redirect_uris), jwk)
+        self._in_loop(lambda: self.world.apps.add(made))
+
     def reset(self, *, keep_accounts: bool = False) -> None:
         self._in_loop(lambda: self._control.reset(keep_accounts=keep_accounts))
 
@@ -174,6 +189,7 @@ class Sandbox:
             self.world.accounts.journal_again()
         else:
             self.world.accounts.clear()
+            self.world.apps.clear()
 
     def _in_loop(self, call: Callable[[], T]) -> T:
         """Runs ``call`` in the server's thread, where all state changes."""

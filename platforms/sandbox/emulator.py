@@ -16,6 +16,7 @@ from platforms.sandbox.accounts import Account, Accounts
 from platforms.sandbox.faults import Faults
 from platforms.sandbox.ledger import Ledger, Post
 from platforms.sandbox.media_store import MediaStore
+from platforms.sandbox.oauth_apps import Apps
 from platforms.sandbox.wire import Request, Response
 
 Headers = Sequence[tuple[str, str]]
@@ -46,6 +47,10 @@ class Settings:
     """How long videos and animated GIFs are processed."""
     token_life_s: float | None = None
     """How long refreshed access tokens live; None: as long as the platform's do."""
+    code_life_s: float | None = None
+    """How long the codes of sign-in pages live; None: as long as the platform's do."""
+    nonce_life_s: float | None = None
+    """Bluesky: how long a nonce is taken; None: three minutes, as the reference server."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ class World:
     settings: Settings = field(default_factory=Settings)
     url: str = ""
     """Origin at which the sandbox listens."""
+    apps: Apps = field(default_factory=Apps)
+    """Who may ask for sign-ins, and the codes that were given out."""
     _sequence: itertools.count[int] = field(default_factory=itertools.count)
     _last_id: int = 0
 
@@ -115,6 +122,11 @@ class Emulator:
         """How the platform tells what is left of a limit."""
         raise NotImplementedError
 
+    def limit_of(self, route: Route, account: Account) -> tuple[int, int] | None:
+        """The limit that holds for an account: calls, seconds. Differs from the route's where accounts differ."""
+        del account
+        return route.limit
+
     def link(self, post: Post) -> str:
         """Path of the post's page in the sandbox."""
         raise NotImplementedError
@@ -131,6 +143,17 @@ class Emulator:
         """The access token that the request carries, or nothing."""
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         return value.strip() if scheme.lower() == "bearer" else ""
+
+    def vet(self, request: Request, token: str) -> None:
+        """Looks at how a signed request proves its token, before the token is looked up.
+
+        :raises RefusedError: it does not. Most platforms take whoever has the token.
+        """
+
+    def extra_headers(self, request: Request) -> Headers:
+        """What every answer to this request carries."""
+        del request
+        return ()
 
     def refuse(self, status: int, message: str = "") -> RefusedError:
         """To be raised."""

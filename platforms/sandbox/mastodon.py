@@ -18,6 +18,7 @@ from platforms.sandbox.mastodon_media import TYPES, MastodonMedia
 from platforms.sandbox.mastodon_statuses import VISIBILITIES, Statuses
 from platforms.sandbox.mastodon_text import URL_LENGTH
 from platforms.sandbox.mastodon_words import GENERAL, LIMITS, MastodonWords
+from platforms.sandbox.oauth_apps import App
 from platforms.sandbox.wire import Request, Response, json_response
 
 VERSION = "4.7.0"
@@ -32,7 +33,6 @@ class Mastodon(MastodonWords):
         self.limits = dict(LIMITS)
         self.media = MastodonMedia(self)
         self.statuses = Statuses(self, self.media)
-        self._apps: dict[str, dict[str, Any]] = {}
 
     def routes(self) -> Sequence[Route]:
         me = "/api/v1/accounts/verify_credentials"
@@ -170,34 +170,40 @@ class Mastodon(MastodonWords):
         uris = body.get("redirect_uris")
         if not body.get("client_name") or not uris:
             raise self.refuse(422, "Validation failed: Application name can't be blank")
+        redirects = tuple(str(one) for one in (uris if isinstance(uris, list) else str(uris).split("\n")))
         app = {
             "id": self.world.next_id(),
             "name": str(body["client_name"]),
             "website": body.get("website"),
             "scopes": str(body.get("scopes") or "read").split(),
-            "redirect_uris": uris if isinstance(uris, list) else str(uris).split("\n"),
-            "redirect_uri": uris if isinstance(uris, str) else "\n".join(uris),
+            "redirect_uris": list(redirects),
+            "redirect_uri": "\n".join(redirects),
             "client_id": secrets.token_urlsafe(24),
             "client_secret": secrets.token_urlsafe(24),
             "client_secret_expires_at": 0,
             "vapid_key": secrets.token_urlsafe(24),
         }
-        self._apps[str(app["client_id"])] = app
+        known = App("mastodon", str(app["client_id"]), str(app["client_secret"]), redirects)
+        known.scopes = tuple(str(body.get("scopes") or "read").split())
+        self.world.apps.add(known)
         return json_response(app)
 
     async def token(self, request: Request) -> Response:
         body = self.body(request)
-        app = self._apps.get(str(body.get("client_id")))
-        if app is None or app["client_secret"] != body.get("client_secret"):
+        app = self.world.apps.get("mastodon", str(body.get("client_id")))
+        if app is None or app.client_secret != body.get("client_secret"):
             return self._oauth_error(401, "invalid_client", "Client authentication failed due to unknown client.")
         if body.get("grant_type") == "client_credentials":
             value, scope = secrets.token_urlsafe(24), str(body.get("scope") or "read")
         elif body.get("grant_type") == "authorization_code":
-            name = str(body.get("code", "")).removeprefix("sandbox-code-mastodon-")
-            if name == body.get("code", "") or body.get("redirect_uri") not in app["redirect_uris"]:
-                return self._oauth_error(400, "invalid_grant", "The provided authorization grant is invalid.")
-            account = self.world.accounts.ensure("mastodon", name)
-            value, scope = self.world.accounts.issue(account).value, " ".join(app["scopes"])
+            form = {key: str(value) for key, value in body.items()}
+            grant = self.world.apps.redeem("mastodon", form, app.client_id, self.world.accounts)
+            if isinstance(grant, str):
+                words = f"The provided authorization grant is invalid: {grant}."
+                return self._oauth_error(400, "invalid_grant", words)
+            account = self.world.accounts.ensure("mastodon", grant.account)
+            value, scope = self.world.accounts.issue(account).value, " ".join(grant.scopes)
+            grant.tokens.append(value)
         else:
             return self._oauth_error(400, "unsupported_grant_type", "The grant type is not supported.")
         answer = {"access_token": value, "token_type": "Bearer", "scope": scope, "created_at": int(time.time())}
@@ -205,9 +211,9 @@ class Mastodon(MastodonWords):
 
     async def revoke(self, request: Request) -> Response:
         body = self.body(request)
-        app = self._apps.get(str(body.get("client_id")))
+        app = self.world.apps.get("mastodon", str(body.get("client_id")))
         account = self.world.accounts.holder("mastodon", str(body.get("token", "")))
-        if app is None or app["client_secret"] != body.get("client_secret"):
+        if app is None or app.client_secret != body.get("client_secret"):
             return self._oauth_error(403, "unauthorized_client", "You are not authorized to revoke this token.")
         if account is not None:
             self.world.accounts.revoke(account)

@@ -155,6 +155,7 @@ class Server:
             response = await self._before(fault, target.emulator, request)
         if response is None:
             response, extra = await self._carry_out(target.route, target.emulator, request)
+            extra = (*extra, *target.emulator.extra_headers(request))
         if fault is not None and fault.kind in AFTER:
             if fault.kind == "server_error_after":
                 response = target.emulator.error(fault.status or 503)
@@ -234,7 +235,9 @@ class Server:
 
     def _signed_in(self, emulator: Emulator, request: Request) -> Account:
         """Whose token it is, asked anew: it may have died while the request was slow."""
-        account = self.world.accounts.holder(emulator.name, emulator.token_of(request))
+        token = emulator.token_of(request)
+        emulator.vet(request, token)
+        account = self.world.accounts.holder(emulator.name, token)
         if account is None:
             raise emulator.refuse(401)
         request.account = account
@@ -245,9 +248,10 @@ class Server:
             raise emulator.refuse(403, "The token lacks a scope that this call needs.")
 
     def _limit(self, route: Route, emulator: Emulator, account: Account) -> Sequence[tuple[str, str]]:
-        if route.limit is None:
+        limit = emulator.limit_of(route, account)
+        if limit is None:
             return ()
-        allowed, per_s = route.limit
+        allowed, per_s = limit
         used, ends_at = self.windows.count(emulator.name, account.name, route.step, per_s)
         if used > allowed and self.world.settings.enforce_limits:
             response = emulator.error(429)

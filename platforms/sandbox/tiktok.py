@@ -266,9 +266,13 @@ class TikTok(Emulator):
             self.world.accounts.spend(token)
             name = token.account
         elif form.get("grant_type") == "authorization_code":
-            name = form.get("code", "").removeprefix("sandbox-code-tiktok-")
-            if name == form.get("code", "") or not form.get("redirect_uri"):
-                return self._flat("invalid_grant", "Authorization code is expired.")
+            app = self.world.apps.get("tiktok", form["client_key"])
+            if app is None or app.client_secret != form["client_secret"]:
+                return self._flat("invalid_client", "Client key or secret is incorrect.")
+            grant = self.world.apps.redeem("tiktok", form, app.client_id, self.world.accounts)
+            if isinstance(grant, str):
+                return self._flat("invalid_grant", f"Authorization code is not valid: {grant}.")
+            name = grant.account
         else:
             return self._flat("unsupported_grant_type", "The grant type is not supported.")
         account = self.world.accounts.ensure("tiktok", name)

@@ -14,8 +14,11 @@ from platforms import registry
 from platforms.base import AuthExpired, Identity, RateLimited
 from platforms.errors import TransportError
 from scheduler import accounts
+from scheduler import connect as connecting
 from scheduler.api import database
+from scheduler.cli import sign_in
 from scheduler.cli.output import FAILED, ago, console, emit, say, told, who
+from scheduler.connect import DEFAULT_PORT
 from scheduler.errors import Refused
 from scheduler.settings import current
 
@@ -57,13 +60,65 @@ def add(
 
 
 @app.command()
-def connect(platform: Annotated[str, typer.Argument()], name: Annotated[str, typer.Argument()]) -> None:
-    """Connect by the platform's own sign-in page (not in this version: use accounts add with tokens at hand)."""
-    with told():
-        raise Refused(
-            f"Signing in to {platform} in the browser is not part of this version; get tokens from the platform's"
-            f" developer pages and store them with: schedulerx accounts add {platform} {name}"
+def connect(
+    platform: Annotated[str, typer.Argument(help="Such as x or pinterest.")],
+    name: Annotated[str, typer.Argument(help="Your own short name; PLATFORM:NAME names the account from then on.")],
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address; paste the one you are sent back to.")
+    ] = False,
+    client_id: Annotated[str | None, typer.Option(help="Of your app; its secret is never said here.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1024, max=65535, help=f"Of this machine, for the way back ({DEFAULT_PORT}).")
+    ] = None,
+    redirect_uri: Annotated[
+        str | None, typer.Option(help="The way back, as registered with your app, where it is not this machine.")
+    ] = None,
+    handle: Annotated[str | None, typer.Option(help="Bluesky: your handle or DID.")] = None,
+    server: Annotated[str | None, typer.Option(help="Mastodon, Bluesky: your own server.")] = None,
+    login: Annotated[str | None, typer.Option(help="Instagram: instagram or facebook.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Instagram by facebook: which of several accounts.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Store the account though not everything was granted.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let another profile take over a name that is in use.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the browser.")] = 300.0,
+    as_json: Json = False,
+) -> None:
+    """Connect an account by the platform's own sign-in page. docs/platforms/connecting.md says what to register.
+
+    Secrets of your app come from the environment (SCHEDULERX_X_CLIENT_SECRET) or are asked for.
+    Example: schedulerx accounts connect mastodon acme --server mastodon.social
+    """
+    given = {
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "handle": handle,
+        "server": server,
+        "login": login,
+        "profile": profile,
+    }
+    with told(as_json=as_json):
+        settings = current()
+        planned = connecting.plan(settings, platform, name, given=given, ask=sign_in.ask)
+        done = sign_in.run(
+            settings,
+            planned,
+            port=port,
+            no_browser=no_browser,
+            timeout_s=timeout,
+            allow_missing=allow_missing,
+            replace_profile=replace,
         )
+    missing = list(done.missing)
+    if as_json:
+        emit({**done.account.as_json(), "ok": True, "scopes": list(done.identity.scopes), "missing_scopes": missing})
+        return
+    words = [f"{done.account.account} is connected as {done.identity.handle or done.identity.remote_id}"]
+    words += [f"not granted: {', '.join(missing)}"] if missing else []
+    words += [f"{done.released} posts that waited for it go on"] if done.released else []
+    say("; ".join(words))
 
 
 @app.command("list")
@@ -136,6 +191,9 @@ def _ask(platform: str) -> dict[str, Any]:
     """The credentials, field by field, without showing them."""
     found: dict[str, Any] = {}
     for field, info in registry.get(platform).credentials_model.model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("asked") is False:
+            continue  # made by ``connect``, never typed
         needed = "" if info.is_required() else " (may be empty)"
         value = getpass.getpass(f"{field}{needed}: ").strip()
         if value:
@@ -164,6 +222,8 @@ def _identify(name: str) -> dict[str, Any]:
         with database() as conn:
             accounts.keep_identity(conn, row.id, answer)
         missing = f"; missing scopes: {', '.join(answer.missing_scopes)}" if answer.missing_scopes else ""
+        # What a module wants a person to know about the account (Pinterest: pins that nobody else sees).
+        notice = f". {answer.facts['notice']}" if answer.facts.get("notice") else ""
         return {
             "account": name,
             "ok": not missing,
@@ -171,7 +231,7 @@ def _identify(name: str) -> dict[str, Any]:
             "handle": answer.handle,
             "remote_id": answer.remote_id,
             "facts": dict(answer.facts),
-            "message": f"works as {answer.handle}{missing}",
+            "message": f"works as {answer.handle}{missing}{notice}",
         }
     code = (
         answer.code

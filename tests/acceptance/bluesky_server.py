@@ -33,6 +33,8 @@ class Running:
     """The server, and what it took to get there."""
 
     url: str
+    directory: str
+    """The directory of identities."""
     install_s: float
     boot_s: float
     megabytes: int
@@ -101,13 +103,13 @@ def running() -> Iterator[Running]:
     # Modules are looked for beside the script.
     script = packages / SCRIPT.name
     script.write_bytes(SCRIPT.read_bytes())
-    port = _free_port()
+    port, directory_port = _free_port(), _free_port()
     with tempfile.TemporaryDirectory(prefix="pds-") as folder:
         log = Path(folder) / "log"
         began = time.monotonic()
         with log.open("w") as out:
             child = subprocess.Popen(
-                [str(node), str(script), str(port), str(_free_port()), folder],
+                [str(node), str(script), str(port), str(directory_port), folder],
                 cwd=packages,
                 env={**os.environ, "LOG_ENABLED": "false"},
                 stdout=out,
@@ -118,7 +120,8 @@ def running() -> Iterator[Running]:
                 if child.poll() is not None or time.monotonic() - began > START_S:
                     pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
                 time.sleep(0.05)
-            yield Running(f"http://127.0.0.1:{port}", install_s, time.monotonic() - began, int(words[1]))
+            directory = f"http://127.0.0.1:{directory_port}"
+            yield Running(f"http://127.0.0.1:{port}", directory, install_s, time.monotonic() - began, int(words[1]))
         finally:
             child.terminate()
             try:

@@ -158,6 +158,7 @@ def test_a_handle_is_resolved_once() -> None:
         ("a#tea", []),
         ("##tea", ["#tea"]),
         ("#\ufe0f\u20e3", []),
+        ("#\u20e3 tea", []),
         ("\uff03日本", ["日本"]),
         ("#c++", ["c++"]),
         ("#" + "a" * 64, ["a" * 64]),

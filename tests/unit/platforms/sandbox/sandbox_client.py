@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import requests
@@ -26,8 +27,20 @@ def animation(frames: int = 3) -> bytes:
     return out.getvalue()
 
 
-VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(200)
-"""Known to the sandbox by its container only."""
+def _box(kind: bytes, *inner: bytes) -> bytes:
+    data = b"".join(inner)
+    return struct.pack(">I4s", len(data) + 8, kind) + data
+
+
+def clip(seconds: float = 6.0, width: int = 720, height: int = 1280, *, filler: int = 200) -> bytes:
+    """An MP4 with a true header and no pictures: what the sandbox looks at."""
+    mvhd = struct.pack(">4xIIII", 0, 0, 1000, round(seconds * 1000)) + bytes(80)
+    tkhd = bytes(76) + struct.pack(">II", width << 16, height << 16)
+    moov = _box(b"moov", _box(b"mvhd", mvhd), _box(b"trak", _box(b"tkhd", tkhd)))
+    return _box(b"ftyp", b"mp42", bytes(12)) + moov + _box(b"mdat", bytes(filler))
+
+
+VIDEO = clip()
 
 
 class Client:

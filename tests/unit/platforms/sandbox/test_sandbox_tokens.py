@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import requests
+from browser import code_of, sign_in
 from sandbox_client import Client
 
 from platforms.sandbox import Sandbox
@@ -81,18 +85,24 @@ def test_x_wants_a_client_and_a_form(box: Sandbox) -> None:
 
 
 def test_codes_are_exchanged(box: Sandbox, client: Clients) -> None:
+    box.app("x", "app", None, ["http://127.0.0.1/back"])
+    box.app("pinterest", "app", "secret", ["http://127.0.0.1/back"])
+    verifier = "v" * 43
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    asked = {"response_type": "code", "client_id": "app", "redirect_uri": "http://127.0.0.1/back", "state": "s"}
+    bound = {**asked, "scope": "tweet.read users.read", "code_challenge": challenge, "code_challenge_method": "S256"}
     form = {
         "grant_type": "authorization_code",
-        "code": "sandbox-code-x-acme",
+        "code": code_of(sign_in(f"{box.url}/i/oauth2/authorize?{urlencode(bound)}")),
         "redirect_uri": "http://127.0.0.1/back",
-        "code_verifier": "v" * 43,
+        "code_verifier": verifier,
         "client_id": "app",
     }
     url = f"{box.url}/2/oauth2/token"
     got = requests.post(url, data=form, timeout=10).json()
     assert client(got["access_token"])("GET", "/2/users/me").json()["data"]["username"] == "acme"
     assert requests.post(url, data={**form, "code": "other"}, timeout=10).status_code == 400
-    form["code"] = "sandbox-code-pinterest-acme"
+    form["code"] = code_of(sign_in(f"{box.url}/oauth/?{urlencode({**asked, 'scope': 'user_accounts:read'})}"))
     url = f"{box.url}/v5/oauth/token"
     got = requests.post(url, data=form, auth=("app", "secret"), timeout=10).json()
     assert client(got["access_token"])("GET", "/v5/user_account").json()["username"] == "acme"
