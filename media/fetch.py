@@ -16,7 +16,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from media import addresses
-from media.errors import MediaRefused, RemoteUnavailable
+from media import addresses, room
+from media.errors import MediaRefused, NoRoom, RemoteUnavailable
 from media.sniff import HEAD, format_of, sniff
 
 MAX_REDIRECTS = 3
@@ -34,7 +34,11 @@ MAX_URL = 4_096
 PROBE_DEADLINE_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 """For each address."""
+STALL_S = 30.0
+"""A server that sends nothing for so long is given up, however much time is left."""
 CHUNK = 64 << 10
+ROOM_EVERY = 64 << 20
+"""How often the disk is looked at while a file grows whose server does not say its length, bytes."""
 
 _HEADERS = {
     "User-Agent": "SchedulerX (media fetch)",
@@ -80,11 +84,17 @@ def guard(url: str, *, allow_loopback: bool = False) -> tuple[str, ...]:
 
 
 def probe_remote(
-    url: str, *, max_bytes: int, allow_loopback: bool = False, redirects: int = MAX_REDIRECTS
+    url: str,
+    *,
+    max_bytes: int,
+    max_video_bytes: int | None = None,
+    allow_loopback: bool = False,
+    redirects: int = MAX_REDIRECTS,
 ) -> RemoteProbe:
     """Asks for the file and reads only its beginning.
 
     :param max_bytes: a file that claims to be larger is refused.
+    :param max_video_bytes: the same for videos, where they may be larger.
     :param redirects: how many are followed.
     :raises MediaRefused: as ``guard``, and ``not_found``, ``forbidden``, ``too_large``, ``empty``,
         ``not_media``, ``unsupported``, ``redirects``, ``bad_certificate``.
@@ -92,52 +102,99 @@ def probe_remote(
     """
     deadline = time.monotonic() + PROBE_DEADLINE_S
     with _opened(url, deadline, allow_loopback=allow_loopback, redirects=redirects) as answer:
-        size = answer.claimed(max_bytes)
         head = b""
+        announced = answer.response.length  # it counts down while it is read
         while len(head) < HEAD and (chunk := answer.read(HEAD - len(head))):
             head += chunk
-        return RemoteProbe(size, answer.mime, answer.judge(head))
+        sniffed = answer.judge(head)
+        _within(announced, _most(sniffed, max_bytes, max_video_bytes), answer.url)
+        return RemoteProbe(announced, answer.mime, sniffed)
 
 
-def download(url: str, dest: Path, *, max_bytes: int, deadline_s: float, allow_loopback: bool = False) -> Fetched:
-    """Fetches the file into ``dest``, which appears whole or not at all.
+def download(
+    url: str,
+    dest: Path,
+    *,
+    max_bytes: int,
+    deadline_s: float,
+    max_video_bytes: int | None = None,
+    keep_free: int = 0,
+    progress: Callable[[float], None] | None = None,
+    allow_loopback: bool = False,
+) -> Fetched:
+    """Fetches the file into ``dest``, which appears whole or not at all. Streamed: memory stays flat.
 
     :param max_bytes: more are not read, whatever the server claims.
+    :param max_video_bytes: the same for videos, where they may be larger.
     :param deadline_s: seconds for all of it, names, redirects and body together.
+    :param keep_free: bytes that have to stay free on the disk.
+    :param progress: called with the share that has come (0 where the server says no length); what it raises ends it.
     :raises MediaRefused: as ``probe_remote``.
-    :raises RemoteUnavailable: not done in time, broken off, or "later".
+    :raises RemoteUnavailable: not done in time, broken off, stalled, or "later".
+    :raises NoRoom: the disk is too full for it.
     """
     handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=dest.parent)
     part = Path(name)
     deadline = time.monotonic() + deadline_s
     try:
         with os.fdopen(handle, "wb") as out, _opened(url, deadline, allow_loopback=allow_loopback) as answer:
-            fetched = _receive(answer, out, max_bytes)
+            fetched = _receive(answer, out, dest.parent, (max_bytes, max_video_bytes), keep_free, progress)
         part.replace(dest)
+    except OSError as error:
+        # What goes wrong on the way to the server has other words by now: this is the disk.
+        part.unlink(missing_ok=True)
+        raise NoRoom(f"the file could not be written ({error.strerror or type(error).__name__})") from None
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     return fetched
 
 
-def _receive(answer: _Answer, out: IO[bytes], max_bytes: int) -> Fetched:
-    claimed = answer.claimed(max_bytes)
-    digest, size, head = hashlib.sha256(), 0, b""
+def _receive(
+    answer: _Answer,
+    out: IO[bytes],
+    folder: Path,
+    limits: tuple[int, int | None],
+    keep_free: int,
+    progress: Callable[[float], None] | None,
+) -> Fetched:
+    # Until its beginning says what it is, the larger of both limits holds; that takes no more than HEAD bytes.
+    claimed, most = answer.response.length, max(limits[0], limits[1] or 0)
+    _within(claimed, most, answer.url)
+    room.make_sure(folder, claimed or 0, keep_free=keep_free)
+    digest, size, head, looked_at = hashlib.sha256(), 0, b"", 0
     while chunk := answer.read(CHUNK):
         if len(head) < HEAD:
             head += chunk[: HEAD - len(head)]
             if len(head) == HEAD:
                 # As soon as it can be told, so that a gigabyte of something else is not fetched first.
-                answer.judge(head)
+                most = _most(answer.judge(head), *limits)
+                _within(claimed, most, answer.url)
         size += len(chunk)
-        if size > max_bytes:
-            raise MediaRefused("too_large", f"more than {max_bytes} bytes", file=shown(answer.url))
+        _within(size, most, answer.url)
+        if claimed is None and size - looked_at >= ROOM_EVERY:
+            room.make_sure(folder, 0, keep_free=keep_free)
+            looked_at = size
         digest.update(chunk)
         out.write(chunk)
+        if progress is not None:
+            progress(size / claimed if claimed else 0.0)
     # http.client takes a closed connection for the end, even where more was announced.
     if claimed is not None and size != claimed:
         raise RemoteUnavailable(f"{shown(answer.url)}: it broke off after {size} of {claimed} bytes")
-    return Fetched(size, digest.hexdigest(), answer.judge(head))
+    sniffed = answer.judge(head)
+    _within(size, _most(sniffed, *limits), answer.url)
+    return Fetched(size, digest.hexdigest(), sniffed)
+
+
+def _most(mime: str, max_bytes: int, max_video_bytes: int | None) -> int:
+    return max_video_bytes if max_video_bytes is not None and mime.startswith("video/") else max_bytes
+
+
+def _within(size: int | None, most: int, url: str) -> None:
+    """:raises MediaRefused: ``too_large``."""
+    if size is not None and size > most:
+        raise MediaRefused("too_large", f"{size} bytes or more; at most {most} are fetched", file=shown(url))
 
 
 def shown(url: str) -> str:
@@ -250,7 +307,7 @@ class _Pinned(http.client.HTTPConnection):
             raise failure
         if self.sock is None:
             raise failure
-        self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+        self.sock.settimeout(max(0.1, min(STALL_S, self._deadline - time.monotonic())))
         self._held = self.sock
         self._watch.start()
         if self._tls:
@@ -297,13 +354,6 @@ class _Answer:
         """Up to ``most`` bytes; empty at the end."""
         with _talking(self.url, self.connection):
             return self.response.read(most)
-
-    def claimed(self, max_bytes: int) -> int | None:
-        """The length that the server claims, None where it does not. :raises MediaRefused: ``too_large``."""
-        size = self.response.length
-        if size is not None and size > max_bytes:
-            raise MediaRefused("too_large", f"{size} bytes are more than {max_bytes}", file=shown(self.url))
-        return size
 
     def judge(self, head: bytes) -> str:
         """The MIME type by content. :raises MediaRefused: nothing, a web page, or what we do not take."""

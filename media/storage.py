@@ -201,10 +201,13 @@ class Store:
                 sent = self._put_parts(key, stream, size, mime, sha256, path.name, progress)
         self._verify(key, size, sha256, sent, progress)
 
-    def download(self, key: str, path: Path, *, sha256: str = "") -> None:
+    def download(
+        self, key: str, path: Path, *, sha256: str = "", progress: Callable[[float], None] | None = None
+    ) -> None:
         """Fetches an object into ``path``, which appears whole or not at all.
 
         :param sha256: what it must be; where the key is named by a hash, that one is checked anyway.
+        :param progress: called with the share that has come; what it raises ends the download.
         :raises MediaRefused: ``missing``: the store has no such object.
         :raises StoreUnavailable: no answer, or other bytes than were stored.
         """
@@ -212,7 +215,7 @@ class Store:
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as out:
-                self._fetch(key, out, sha256)
+                self._fetch(key, out, sha256, progress)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -392,7 +395,7 @@ class Store:
                 absent=True,
             )
 
-    def _fetch(self, key: str, out: IO[bytes], sha256: str) -> None:
+    def _fetch(self, key: str, out: IO[bytes], sha256: str, progress: Callable[[float], None] | None = None) -> None:
         client = self._client
         expected = sha256 or _hash_in(key)
 
@@ -406,6 +409,8 @@ class Store:
                 for chunk in body.iter_chunks(CHUNK):
                     digest.update(chunk)
                     out.write(chunk)
+                    if progress is not None:
+                        progress(out.tell() / max(1, answer["ContentLength"]))
             return digest.hexdigest()
 
         found = self._call("fetch an object", read, absent=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from platforms import registry
 from platforms.errors import UnknownPlatform
+from scheduler import readiness
 from scheduler.dead_letters import OTHERWISE, PLAIN
 from scheduler.settings import Settings
 
@@ -39,6 +40,7 @@ def matters(conn: Connection, settings: Settings) -> list[Matter]:
         *dead_letters(conn),
         *growing(conn, settings),
         *reconnects(conn),
+        *not_ready(conn, settings),
         *quotas(conn, settings),
         *late(conn, settings),
         *success(conn, settings),
@@ -114,6 +116,25 @@ def reconnects(conn: Connection) -> Iterator[Matter]:
             f"{row.account} has to be connected again ({row.state_reason or 'no reason given'}); {row.posts} posts wait"
             f" for it. To do: schedulerx accounts add {platform} {name}.",
             mark=row.token_version,
+        )
+
+
+def not_ready(conn: Connection, settings: Settings) -> Iterator[Matter]:
+    """Posts that would not go out as things are, found ahead of their time; together for each account and reason."""
+    for one in readiness.troubles(conn, settings):
+        if one.code == "reconnect":
+            continue  # the account itself is told of
+        many = len(one.posts)
+        numbers = ", ".join(map(str, one.posts[:5])) + (" ..." if many > 5 else "")
+        yield Matter(
+            "post_not_ready",
+            f"{one.account} {one.code}",
+            CRITICAL if one.soon else WARNING,
+            f"{one.account}: {many} {'post' if many == 1 else 'posts'} would not go out ({one.code}; post {numbers},"
+            f" the first is due at {one.due_at:%Y-%m-%d %H:%M} UTC). {one.message[:300]} To do: mend it by then; it is"
+            f" looked at again every {settings.readiness_again_minutes:g} minutes.",
+            # Told once when it is found, and once more when the first of them is due soon.
+            mark=2 if one.soon else 1,
         )
 
 

@@ -468,19 +468,31 @@ def retry_row(conn: Connection, row: Row[Any], *, by: str) -> Change:
 def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:
     """Puts an ended or held row back on its way, at once, with a fresh window, budget and checkpoint."""
     window = row.window_ends_at - row.due_at
-    failed_media = conn.execute(
+    # All of its files are touched, not only those that failed: prune may be about to delete one that nobody needed
+    # until now, and whoever comes second sees what the first has done. What was pruned is made again.
+    states = conn.execute(
         sql("""
-            UPDATE renditions SET state = 'pending', claims = 0, available_at = clock_timestamp(),
-                   error_code = NULL, error_message = NULL
-             WHERE state = 'failed'
-               AND id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+            UPDATE renditions SET touched_at = clock_timestamp(), delete_after = NULL,
+                   state = CASE WHEN state = 'failed' THEN 'pending' ELSE state END,
+                   claims = CASE WHEN state = 'failed' THEN 0 ELSE claims END,
+                   available_at = CASE WHEN state = 'failed' OR available_at = 'infinity'
+                                       THEN clock_timestamp() ELSE available_at END,
+                   error_code = CASE WHEN state <> 'failed' THEN error_code END,
+                   error_message = CASE WHEN state <> 'failed' THEN error_message END
+             WHERE id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+            RETURNING state
         """),
         {"id": row.id},
-    ).rowcount
+    ).scalars()
+    unmade = any(state != "ready" for state in states)
     conn.execute(
         sql("""
-            UPDATE media_assets SET state = 'pending', claims = 0, available_at = clock_timestamp()
-             WHERE state = 'failed' AND id IN (SELECT asset_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+            UPDATE media_assets SET touched_at = clock_timestamp(), delete_after = NULL,
+                   state = CASE WHEN state = 'failed' THEN 'pending' ELSE state END,
+                   claims = CASE WHEN state = 'failed' THEN 0 ELSE claims END,
+                   available_at = CASE WHEN state = 'failed' OR available_at = 'infinity'
+                                       THEN clock_timestamp() ELSE available_at END
+             WHERE id IN (SELECT asset_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
         """),
         {"id": row.id},
     )
@@ -504,7 +516,7 @@ def again(conn: Connection, row: Row[Any], *, by: str, why: str) -> None:
         error_message=None,
         cancel_requested=False,
         first_sent_at=None,
-        **({"media_ready": False} if failed_media else {}),
+        **({"media_ready": False} if unmade else {}),
     )
 
 

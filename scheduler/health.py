@@ -10,6 +10,7 @@ psycopg2 alone, no SQLAlchemy: the monitor (``scheduler.monitor``) runs this all
 from __future__ import annotations
 
 import enum
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -45,6 +46,14 @@ LATE = """
             AND available_at < (SELECT clock_timestamp()) - make_interval(secs => %(late)s))) w
 """
 """In the words of the two indexes that dispatch claims by: nothing else finds these among millions."""
+
+
+NOT_READY = """
+    SELECT count(*) AS n, to_char(min(s.due_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS due
+      FROM readiness r JOIN scheduled_posts s ON s.id = r.scheduled_post_id
+     WHERE r.since IS NOT NULL AND s.finalized_at IS NULL AND NOT s.paused AND s.due_at > clock_timestamp()
+       AND r.due_at = s.due_at AND r.version_id = s.version_id
+"""
 
 
 class State(enum.StrEnum):
@@ -89,23 +98,30 @@ def examine_worker(settings: Settings, queue: str, host: str | None = None) -> l
     """Whether this host's own worker of ``queue`` (or ``beat``) does its work: the check of one container or unit."""
     alive = settings.alive_seconds * (1 if queue == "beat" else 2)  # several workers of a queue share the pulses
     worker = "beat" if queue == "beat" else f"{queue}@{host or socket.gethostname()}"
+    # A worker of several processes reports as publish@1-host, publish@2-host.
+    member = re.compile(re.escape(worker).replace("@", r"@(\d+-)?", 1))
 
     def look() -> list[Check]:
         conn = connect(settings, statement_s=ANSWER_S)
         try:
             rows = _rows(
                 conn,
-                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - max(seen_at)) AS float) AS age"
-                "  FROM worker_beats WHERE worker = %(worker)s",
-                worker=worker,
+                "SELECT worker, CAST(EXTRACT(EPOCH FROM clock_timestamp() - max(seen_at)) AS float) AS age"
+                "  FROM worker_beats WHERE split_part(worker, '@', 1) = %(name)s GROUP BY worker ORDER BY worker",
+                name=queue,
             )
         finally:
             conn.close()
-        age = rows[0]["age"]
-        if age is None or age > alive:
-            seen = "never" if age is None else f"{age:.0f} s ago"
+        ages = {row["worker"]: row["age"] for row in rows if member.fullmatch(row["worker"])}
+        if not ages or min(ages.values()) > alive:
+            seen = f"{min(ages.values()):.0f} s ago" if ages else "never"
             return [Check(worker, State.DOWN, f"did its last work from the queue {seen}")]
-        return [Check(worker, State.OK, f"did work from the queue {age:.0f} s ago")]
+        # One that is silent among others that work may have been taken away; how many work is told by examine().
+        return [
+            Check(name, State.OK, f"did work from the queue {age:.0f} s ago")
+            for name, age in ages.items()
+            if age <= alive
+        ]
 
     return _several("database", look)
 
@@ -256,6 +272,16 @@ def _work(conn: Any, settings: Settings) -> Iterator[Check]:
     """,
         late=settings.late_seconds,
     )[0]["n"]
+    unfit = _rows(conn, NOT_READY)[0]
+    if unfit["n"]:
+        yield Check(
+            "readiness",
+            State.DEGRADED,
+            f"{unfit['n']} posts would not go out as things are, the first at {unfit['due']} UTC; see:"
+            " schedulerx alerts list, schedulerx posts show ID",
+        )
+    else:
+        yield Check("readiness", State.OK, "nothing is known that would keep a post of the next hours from going out")
     if stuck["n"]:
         yield Check(
             "media",

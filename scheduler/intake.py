@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from db.object_lock import take_turn
 from db.session import repeat_safe, transaction
 from media.errors import MachineFailed, MediaRefused, RemoteUnavailable, StoreUnavailable
 from media.probe import Probe
@@ -142,7 +143,7 @@ def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], li
 def _remote(url: str, alt: str, settings: Settings) -> Arrived:
     from media.fetch import probe_remote
 
-    found = probe_remote(url, max_bytes=settings.max_media_bytes)
+    found = probe_remote(url, max_bytes=settings.max_media_bytes, max_video_bytes=settings.max_video_bytes)
     bare = url.split("?", 1)[0]
     return Arrived(
         name=bare.rsplit("/", 1)[-1] or bare,
@@ -175,6 +176,7 @@ def _store_local(one: Arrived, settings: Settings) -> int:
 
     def touch() -> int:
         with transaction(settings.database()) as conn:
+            take_turn(conn, key)
             return int(
                 conn.execute(
                     text("""

@@ -17,9 +17,11 @@ from typing import Any
 
 from sqlalchemy import text
 
+from db.object_lock import take_turn
 from db.session import transaction
 from media.errors import StoreUnavailable
 from media.storage import Store, StoredObject
+from scheduler import readiness
 from scheduler.errors import NotConfigured
 from scheduler.logging import logger
 from scheduler.settings import Settings
@@ -64,6 +66,8 @@ def run(settings: Settings, *, dry_run: bool = False) -> Pruned:
         transitions = (
             conn.execute(COUNT_OLD, values).scalar_one() if dry_run else conn.execute(DELETE_OLD, values).rowcount
         )
+        if not dry_run:
+            readiness.prune(conn, days=settings.transitions_retention_days)
     stale_spool(settings, dry_run=dry_run)
     marked = sum(_mark(settings, table, dry_run=dry_run) for table in UNUSED)
     deleted = sum(_delete(settings, table, dry_run=dry_run) for table in UNUSED)
@@ -104,15 +108,19 @@ def _delete(settings: Settings, table: str, *, dry_run: bool) -> int:
     except NotConfigured:
         return 0
     done = 0
-    for _ in range(BATCH):
+    with transaction(settings.database()) as conn:
+        candidates = conn.execute(text(f"SELECT t.id, t.storage_key {due} ORDER BY t.id LIMIT {BATCH}"), values).all()
+    for candidate in candidates:
         with transaction(settings.database()) as conn:
-            # One object under its row's lock: a post that wants it now waits, then finds it pending and stores it anew.
+            # One object under its name's lock and its row's: a post that wants it now waits, then finds it pending
+            # and stores it anew. What a post has asked for since the candidates were read is left.
+            take_turn(conn, candidate.storage_key)
             row = conn.execute(
-                text(f"SELECT t.id, t.storage_key {due} ORDER BY t.id LIMIT 1 FOR UPDATE OF t SKIP LOCKED"),
-                values,
+                text(f"SELECT t.id, t.storage_key {due} AND t.id = :id FOR UPDATE OF t SKIP LOCKED"),
+                {**values, "id": candidate.id},
             ).one_or_none()
             if row is None:
-                break
+                continue
             shared = conn.execute(
                 text(f"SELECT count(*) FROM {table} WHERE storage_key = :key AND id <> :id"),  # noqa: S608 - as above
                 {"key": row.storage_key, "id": row.id},
@@ -142,10 +150,10 @@ SPOOLED = ("render-", "fetch-", "rendition-")
 KNOWN = text("""
     SELECT storage_key FROM media_assets WHERE storage_key = ANY(:keys)
      UNION SELECT storage_key FROM renditions WHERE storage_key = ANY(:keys)
-     UNION SELECT k FROM unnest(CAST(:keys AS text[])) AS k JOIN renditions r ON k LIKE '%/' || r.sha256 || '%'
+     UNION SELECT k FROM unnest(CAST(:keys AS text[])) AS k
+             JOIN renditions r ON r.sha256 = substring(k FROM '/([0-9a-f]{64})[^/]*$')
 """)
 """The last line: a rendition that waits for its upload has its bytes' hash already, but no name in the store."""
-FETCHING = text("SELECT count(*) FROM media_assets WHERE state = 'pending' AND source_url IS NOT NULL AND claims > 0")
 
 
 def orphans(settings: Settings) -> Iterator[StoredObject]:
@@ -155,13 +163,8 @@ def orphans(settings: Settings) -> Iterator[StoredObject]:
     :raises StoreUnavailable: it does not answer.
     """
     store = Store(settings.store())
-    prefixes = [store.config.public_prefix]
-    with transaction(settings.database()) as conn:
-        # What is being fetched has no row with its name yet.
-        if not conn.execute(FETCHING).scalar_one():
-            prefixes.append(store.config.originals_prefix)
     before = datetime.now(UTC) - OLD
-    for prefix in prefixes:
+    for prefix in (store.config.public_prefix, store.config.originals_prefix):
         found = (one for one in store.list(prefix) if one.modified < before)
         while batch := list(islice(found, BATCH)):
             with transaction(settings.database()) as conn:
@@ -174,7 +177,12 @@ def delete_orphans(settings: Settings) -> int:
     store = Store(settings.store())
     done = 0
     for one in orphans(settings):
-        store.delete(one.key)
+        with transaction(settings.database()) as conn:
+            # Whoever stores the same file just now waits here, and then finds it gone.
+            take_turn(conn, one.key)
+            if conn.execute(KNOWN, {"keys": [one.key]}).first() is not None:
+                continue
+            store.delete(one.key)
         log.info("prune.orphan", key=one.key, size=one.size)
         done += 1
     return done

@@ -21,6 +21,9 @@ from media.storage import StoreConfig
 from scheduler.errors import NotConfigured
 from stack.home import default_home, load_stack
 
+MOST_HOURS = 24 * 14
+"""What is found earlier than that is forgotten again before it matters, and the posts to look at become many."""
+
 
 class Settings(BaseSettings):
     """Everything that can be set. Times are seconds unless the name says otherwise."""
@@ -79,6 +82,11 @@ class Settings(BaseSettings):
     spool_id: str = Field(default_factory=socket.gethostname)
     """Names this machine's spool folder; upload workers consume ``upload.<spool id>``."""
     max_media_bytes: int = Field(100_000_000, ge=1)
+    """The largest remote picture that is fetched: five times the largest that any platform's rule takes."""
+    max_video_bytes: int = Field(4_300_000_000, ge=1)
+    """The largest remote video that is fetched: what TikTok takes (4 GB), the most of those we publish to."""
+    fetch_longest_seconds: float = Field(3600.0, gt=0, le=10_800)
+    """A remote file that has not come by then is tried again from its beginning."""
 
     # Health: how often beat sends a heartbeat through every queue, after how long a silent queue or beat is
     # down, after how long a due post that nobody took is a failure, and what must stay free on the spool's disk.
@@ -112,8 +120,23 @@ class Settings(BaseSettings):
     notification_retention_days: int = Field(30, ge=1)
     audit_retention_days: int = Field(365, ge=7)
 
+    # Readiness: how many hours before it is due a post is looked at; empty: never.
+    readiness_hours: str = "24,1"
+    readiness_least_minutes: float = Field(5.0, ge=0)
+    """A post that is due within so many minutes is not looked at: nobody could mend it in time."""
+    readiness_again_minutes: float = Field(15.0, ge=1)
+    """How often a post is looked at again as long as something is wrong with it."""
+
     log_format: str = "auto"
     log_level: str = "INFO"
+
+    @field_validator("readiness_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        for one in value.replace(",", " ").split():
+            if not 0 < float(one) <= MOST_HOURS:
+                raise ValueError(f"must be hours between 0 and {MOST_HOURS}, separated by commas")
+        return value
 
     @field_validator("log_format")
     @classmethod
@@ -172,6 +195,10 @@ class Settings(BaseSettings):
                 " or start the embedded stack (schedulerx up), which makes and keeps one"
             )
         return self.secret_key.get_secret_value()
+
+    def readiness_leads(self) -> list[float]:
+        """How long before it is due a post is looked at, seconds, the longest first."""
+        return sorted({float(one) * 3600 for one in self.readiness_hours.replace(",", " ").split()}, reverse=True)
 
     def channels(self) -> list[str]:
         """The alert URLs, in order; each is a secret."""

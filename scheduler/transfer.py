@@ -36,7 +36,7 @@ BATCH = 500
 SHORTEST_PASSPHRASE = 12
 SEALED = {"accounts": "credentials", "webhooks": "sealed"}
 """The columns that hold secrets, encrypted."""
-LEFT_OUT = frozenset({"worker_beats", "alert_messages"})
+LEFT_OUT = frozenset({"worker_beats", "alert_messages", "readiness"})
 """What only means something where it was written."""
 PAUSED_BY = "import"
 

@@ -15,22 +15,24 @@ from sqlalchemy import Connection, Row, func, select, text, update
 
 from db.failpoints import hit
 from db.models import MediaAsset, Rendition, ScheduledPost, table_of
+from db.object_lock import take_turn
 from db.session import transaction
 from db.states import Status
 from db.transitions import move, seconds_from_now
-from media.errors import MachineFailed, MediaRefused, RemoteUnavailable, StoreUnavailable
+from media import room
+from media.errors import MachineFailed, MediaRefused, NoRoom, RemoteUnavailable, StoreUnavailable
 from media.probe import Probe
 from media.recipe import Recipe
 from media.sandbox import LONGEST_S, normalize, probe
 from platforms import registry
 from platforms.base import Draft
-from scheduler import intake
+from scheduler import intake, prune
 from scheduler.checking import fit, placement_rule
 from scheduler.logging import logger
 from scheduler.options import post_options
 from scheduler.retry_policy import RetryPolicy
 from scheduler.settings import Settings, current
-from workers.app import app, task
+from workers.app import task
 from workers.context import send, store
 from workers.work import load
 
@@ -41,26 +43,29 @@ posts = table_of(ScheduledPost)
 
 PAUSES = RetryPolicy(base_s=5.0, max_s=600.0, max_attempts=12)
 STORE_PAUSES = RetryPolicy(base_s=2.0, max_s=60.0, max_attempts=100_000)
-"""An outage of our own store fails no file: the windows of the posts that wait for it bound the wait."""
-FETCH_DEADLINE_S = 120.0
+"""An outage of our own store or a full disk fails no file: the windows of the posts that wait for it bound the wait."""
+FETCH_LEAST_S = 120.0
+SLOWEST_BYTES_PER_S = 500_000.0
+"""A server that sends less is not waited for (``fetch_deadline_s``)."""
+SWEEP_EVERY_S = 3600.0
+_swept_at: dict[str, float] = {}
 PROGRESS_EVERY_S = 3.0
+GONE = "it was deleted because no post had needed it for long; schedule the post anew, with the file"
+
+# A video may take hours; what fetches and makes it has a deadline of its own, and its row tells that it moves.
+LIMITS: dict[str, Any] = {"soft_time_limit": LONGEST_S + 60, "time_limit": LONGEST_S + 120}
 
 
-@task("media.fetch")
+@task("media.fetch", **LIMITS)
 def fetch_task(asset_id: int, generation: int) -> None:
     """Fetches a remote file."""
     fetch(current(), asset_id, generation)
 
 
-def _normalize(rendition_id: int, generation: int) -> None:
+@task("media.normalize", **LIMITS)
+def normalize_task(rendition_id: int, generation: int) -> None:
     """Makes a rendition."""
     render(current(), rendition_id, generation)
-
-
-# A video may take hours; its process has a deadline of its own, and its row tells that it moves.
-normalize_task: Any = app.task(
-    _normalize, name="media.normalize", soft_time_limit=LONGEST_S + 60, time_limit=LONGEST_S + 120
-)
 
 
 def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Sequence[str]) -> Row[Any] | None:
@@ -75,7 +80,7 @@ def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Se
 
 def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
     """Tries a file again later; after too many tries it fails, and so do the posts that need it."""
-    pauses = STORE_PAUSES if code == "store_unavailable" else PAUSES
+    pauses = STORE_PAUSES if code in {"store_unavailable", "disk_full"} else PAUSES
     if pauses.spent(row.claims):
         fail(settings, table, row, code, f"{message} (after {row.claims} tries)")
         return
@@ -153,20 +158,33 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
         return
     hit("fetch.begun", asset_id)
     structlog.contextvars.bind_contextvars(asset_id=asset_id)
+    sweep_spool(settings)
     try:
         with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="fetch-") as folder:
             file = Path(folder) / "original"
-            download(row.source_url, file, max_bytes=settings.max_media_bytes, deadline_s=FETCH_DEADLINE_S)
+            download(
+                row.source_url,
+                file,
+                max_bytes=settings.max_media_bytes,
+                max_video_bytes=settings.max_video_bytes,
+                deadline_s=fetch_deadline_s(settings, row.size, row.mime or ""),
+                keep_free=settings.disk_free_mb * 1_000_000,
+                progress=Progress(settings, assets, row, 0.0, 0.6),
+            )
             found = probe(file, name=row.name)
             key = store().original_key(found.sha256)
-            store().put_file(key, file, found.mime, found.sha256)
+            _note_name(settings, row, key)
+            store().put_file(key, file, found.mime, found.sha256, Progress(settings, assets, row, 0.7, 1.0))
+    except Lost:
+        log.warning("media.lost", asset_id=asset_id)
+        return
     except MediaRefused as error:
         if error.code == "private_address":
             log.warning("security.private_address", url=error.file, at="fetching", asset_id=asset_id)
         fail(settings, assets, row, error.code, error.message)
         return
     except (RemoteUnavailable, StoreUnavailable, MachineFailed) as error:
-        codes = {StoreUnavailable: "store_unavailable", MachineFailed: "machine_failed"}
+        codes = {StoreUnavailable: "store_unavailable", MachineFailed: "machine_failed", NoRoom: "disk_full"}
         again(settings, assets, row, codes.get(type(error), "not_reachable"), str(error))
         return
     with transaction(settings.database()) as conn:
@@ -191,6 +209,31 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
         hit("fetch.before_commit", asset_id, conn)
     hit("fetch.after_commit", asset_id)
     log.info("media.fetched", asset_id=asset_id, size=found.size, mime=found.mime)
+
+
+def fetch_deadline_s(settings: Settings, size: int | None, mime: str) -> float:
+    """How long fetching a file may take, seconds: at least two minutes, more for what is large.
+
+    :param size: bytes, as its server said at scheduling; None: it did not, and the most that is taken counts.
+    """
+    most = settings.max_video_bytes if mime.startswith("video/") else settings.max_media_bytes
+    return min(settings.fetch_longest_seconds, FETCH_LEAST_S + (size or most) / SLOWEST_BYTES_PER_S)
+
+
+def _note_name(settings: Settings, row: Row[Any], key: str) -> None:
+    """Commits under which name the file will be stored, before it is: prune leaves it then.
+
+    :raises Lost: the row has moved on.
+    """
+    with transaction(settings.database()) as conn:
+        take_turn(conn, key)
+        kept = conn.execute(
+            update(assets)
+            .where(assets.c.id == row.id, assets.c.generation == row.generation)
+            .values(storage_key=key, touched_at=func.clock_timestamp(), delete_after=None)
+        ).rowcount
+    if not kept:
+        raise Lost
 
 
 def plan_renditions(conn: Connection, settings: Settings, asset_id: int, found: Probe) -> None:
@@ -243,19 +286,30 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
         if row is None:
             return
         asset = conn.execute(
-            select(assets.c.storage_key, assets.c.sha256, assets.c.name).where(assets.c.id == row.asset_id)
+            select(
+                assets.c.storage_key, assets.c.sha256, assets.c.name, assets.c.size, assets.c.state, assets.c.source_url
+            ).where(assets.c.id == row.asset_id)
         ).one()
     if crashes_each_time(settings, renditions, row):
         return
+    if asset.state != "stored":
+        if asset.source_url is not None:
+            again(settings, renditions, row, "original_missing", f"{asset.name} is being fetched again")
+        else:
+            fail(settings, renditions, row, "original_missing", f"{asset.name} is no longer in our store; {GONE}")
+        return
     hit("render.begun", rendition_id)
     structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
+    sweep_spool(settings)
     folder = spool_folder(settings, rendition_id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tell = Progress(settings, renditions, row, 0.0, 0.8)
     try:
+        # The original, and what is made of it.
+        room.make_sure(settings.spool(), 2 * int(asset.size or 0), keep_free=settings.disk_free_mb * 1_000_000)
         with tempfile.TemporaryDirectory(dir=settings.spool(), prefix="render-") as scratch:
             original = Path(scratch) / "original"
-            store().download(asset.storage_key, original, sha256=asset.sha256)
-            tell = _Progress(settings, row)
+            store().download(asset.storage_key, original, sha256=asset.sha256, progress=lambda _share: tell(0.0))
             made = normalize(original, Recipe.from_json(row.recipe), Path(scratch), tell)
             made.path.replace(folder / made.sha256)
     except MediaRefused as error:
@@ -265,12 +319,13 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
         again(settings, renditions, row, "store_unavailable", str(error))
         return
     except MachineFailed as error:
-        again(settings, renditions, row, "machine_failed", str(error))
+        again(settings, renditions, row, "disk_full" if isinstance(error, NoRoom) else "machine_failed", str(error))
         return
-    except _Lost:
+    except Lost:
         log.warning("media.lost", rendition_id=rendition_id)
         return
     with transaction(settings.database()) as conn:
+        take_turn(conn, store().rendition_key(made.sha256, made.mime))
         moved = conn.execute(
             update(renditions)
             .where(renditions.c.id == rendition_id, renditions.c.generation == row.generation)
@@ -312,28 +367,40 @@ def spool_folder(settings: Settings, rendition_id: int) -> Path:
     return settings.spool() / f"rendition-{rendition_id}"
 
 
-class _Lost(Exception):
+def sweep_spool(settings: Settings) -> None:
+    """Removes, now and then, what dead runs left on this machine's disk: each machine that makes files does."""
+    now, folder = time.monotonic(), str(settings.spool())
+    if now - _swept_at.get(folder, -SWEEP_EVERY_S) >= SWEEP_EVERY_S:
+        _swept_at[folder] = now
+        prune.stale_spool(settings)
+
+
+class Lost(Exception):
     """Somebody else has the row by now."""
 
 
-class _Progress:
-    """Writes how far a long rendition is onto its row, which also keeps its lease from running out."""
+class Progress:
+    """Writes how far long work on a file is onto its row, which also keeps its lease from running out."""
 
-    def __init__(self, settings: Settings, row: Row[Any]) -> None:
-        self.settings, self.row = settings, row
+    def __init__(self, settings: Settings, table: Any, row: Row[Any], start: float, end: float) -> None:
+        """:param start: the share of the whole way at which this stretch begins; ``end``: where it ends."""
+        self.settings, self.table, self.row = settings, table, row
+        self.start, self.end = start, end
         self.written_at = time.monotonic()
 
     def __call__(self, share: float) -> None:
-        """:raises _Lost: the row has moved on, so that the work is for nothing."""
+        """:raises Lost: the row has moved on, so that the work is for nothing."""
         if time.monotonic() - self.written_at < PROGRESS_EVERY_S:
             return
         self.written_at = time.monotonic()
         with transaction(self.settings.database()) as conn:
             kept = conn.execute(
-                update(renditions)
-                .where(renditions.c.id == self.row.id, renditions.c.generation == self.row.generation)
-                # The last fifth is the upload's.
-                .values(progress=share * 0.8, available_at=seconds_from_now(self.settings.media_lease_seconds))
+                update(self.table)
+                .where(self.table.c.id == self.row.id, self.table.c.generation == self.row.generation)
+                .values(
+                    progress=self.start + share * (self.end - self.start),
+                    available_at=seconds_from_now(self.settings.media_lease_seconds),
+                )
             ).rowcount
         if not kept:
-            raise _Lost
+            raise Lost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection, Row, func, text, update
@@ -13,13 +12,12 @@ from db.failpoints import hit
 from db.models import Rendition, table_of
 from db.session import transaction
 from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
-from media.reach import check_public
-from scheduler.checking import must_pull
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
+from workers import outside
 from workers.app import task
 from workers.context import send, store
-from workers.media import again, begin, spool_folder
+from workers.media import Lost, Progress, again, begin, crashes_each_time, spool_folder
 from workers.work import load
 
 log = logger(__name__)
@@ -36,7 +34,7 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
     """From this machine's spool folder into the store; what is not here any more is made again."""
     with transaction(settings.database()) as conn:
         row = begin(conn, renditions, rendition_id, generation, ["rendered"])
-    if row is None:
+    if row is None or crashes_each_time(settings, renditions, row):
         return
     hit("upload.begun", rendition_id)
     structlog.contextvars.bind_contextvars(rendition_id=rendition_id)
@@ -47,7 +45,10 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
         return
     key = store().rendition_key(row.sha256, row.mime)
     try:
-        store().put_file(key, file, row.mime, row.sha256)
+        store().put_file(key, file, row.mime, row.sha256, Progress(settings, renditions, row, 0.8, 1.0))
+    except Lost:
+        log.warning("upload.lost", rendition_id=rendition_id)
+        return
     except MediaRefused:
         # The file under our hands is not what was rendered: a torn write of a dead worker. Made again.
         _make_again(settings, row)
@@ -87,17 +88,8 @@ def _seen_from_outside(settings: Settings, row: Row[Any], key: str) -> None:
             {"id": row.id},
         ).scalars()
         works = [load(conn, settings, number) for number in waiting.all()]
-    pulled = [one for one in works if one and must_pull(one.module.capabilities, one.draft, one.module)]
-    if pulled:
-        # A platform that is pointed at this machine (a sandbox) may fetch from this machine.
-        inside = all(_on_this_machine(settings, one.row.platform) for one in pulled) and store().is_loopback
-        url = store().public_url(key, expires_s=settings.url_lifetime_seconds)
-        check_public(url, size=row.size, mime=row.mime, allow_loopback=inside)
-
-
-def _on_this_machine(settings: Settings, platform: str) -> bool:
-    override = settings.api_url(platform)
-    return bool(override) and (urlsplit(override or "").hostname or "") in {"127.0.0.1", "localhost", "::1"}
+    for platform in sorted({str(one.row.platform) for one in works if one and outside.pulled_places(one)}):
+        outside.check(settings, platform, key, size=row.size, mime=row.mime)
 
 
 def finish(conn: Connection, row: Row[Any], key: str) -> int:

@@ -129,6 +129,8 @@ def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None) -> T
             status += " (paused)"
         colour = COLOURS.get(row.status, "")
         last = row.url if row.status == "published" else row.error_message or row.url
+        if not last and row.not_ready:
+            last = "not ready: " + row.not_ready[0]["message"]
         account = row.account + (" [dim](test)[/dim]" if row.api_url else "")
         table.add_row(
             str(row.id),

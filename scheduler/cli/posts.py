@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import text as sql
 
 from platforms.base import AccountRef
-from scheduler import accounts, changes, intake
+from scheduler import accounts, changes, costs, intake
 from scheduler import posts as store
 from scheduler.api import database, first_part, schedule
 from scheduler.changes import Changes
@@ -118,10 +119,28 @@ def post(
             options=options_of(option),
             idempotency_key=key,
         )
+        with database() as conn:
+            charges = costs.of_post(conn, made.id)
     if as_json:
-        emit(made.as_json())
+        emit(_with_costs(made, charges))
     else:
         console().print(posts_table(made.scheduled, title=f"Post {made.id} is accepted"))
+        _say_costs(made, charges)
+
+
+def _with_costs(post: store.Post, charges: Mapping[int, costs.Charge | None]) -> dict[str, Any]:
+    """A post for ``--json``, each of its scheduled posts with its cost."""
+    told = post.as_json()
+    for row in told["scheduled"]:
+        found = charges.get(row["id"])
+        row["cost"] = found.as_json() if found else None
+    return told
+
+
+def _say_costs(post: store.Post, charges: Mapping[int, costs.Charge | None]) -> None:
+    for one in post.scheduled:
+        if found := charges.get(one.id):
+            say(f"  {one.id} {one.account}: {found}")
 
 
 def check(
@@ -151,6 +170,7 @@ def check(
         targets: list[dict[str, Any]] = []
         for account in named:
             found = check_one(text, account, arrived, chosen, of_post, settings)
+            price = costs.charge(found.module, found.parts.drafts)
             targets.append(
                 {
                     "platform": account.platform,
@@ -169,6 +189,7 @@ def check(
                         }
                         for one, recipe in zip([arrived[place] for place in found.uses], found.recipes, strict=False)
                     ],
+                    "cost": price.as_json() if price else None,
                 }
             )
     good = all(not target["violations"] for target in targets)
@@ -179,6 +200,8 @@ def check(
             mark = "ok" if not target["violations"] else "refused"
             lengths = ", ".join(map(str, target["parts"]))
             say(f"{target['account'] or target['platform']}: {mark}, length {lengths} of {target['limit']}")
+            if price := target["cost"]:
+                say(f"  costs {price['amount']} {price['currency']} ({price['words']}; {price['source']})")
             for one in target["violations"]:
                 say(f"  - {one['message']} [{one['code']}]")
             for one in target["media"]:
@@ -237,10 +260,11 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = F
         history, tries, media = (
             conn.execute(query, {"ids": ids}).mappings().all() for query in (HISTORY, TRIES, FILES)
         )
+        charges = costs.of_post(conn, found.id)
     if as_json:
         emit(
             {
-                **found.as_json(),
+                **_with_costs(found, charges),
                 "history": [dict(row) for row in history],
                 "attempts": [dict(row) for row in tries],
                 "media": [dict(row) for row in media],
@@ -251,6 +275,7 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = F
     out.print(posts_table(found.scheduled, title=f"Post {found.id} (correlation {found.correlation_id})"))
     for words in (found.text, *found.thread):
         say(words)
+    _say_costs(found, charges)
     for one in found.scheduled:
         for bad in one.not_ready:
             say(f"  {one.id}: not ready: {bad['message']} [{bad['code']}]")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
+import shutil
 import socket
 import ssl
 import threading
@@ -15,7 +18,7 @@ import corpus
 import pytest
 
 from media import addresses, fetch
-from media.errors import MediaError, MediaRefused, RemoteUnavailable
+from media.errors import MediaError, MediaRefused, NoRoom, RemoteUnavailable
 
 PICTURE = corpus.encoded(corpus.picture(200, 150), "JPEG")
 SECRET = "token=sesame"
@@ -103,6 +106,116 @@ def test_downloads(serve: Serve, tmp_path: Path) -> None:
     request = server.asked[0].decode().lower()
     assert request.startswith(f"get /a%20b.jpg?{SECRET} http/1.1\r\nhost: 127.0.0.1:{server.port}\r\n")
     assert "accept-encoding: identity" in request
+
+
+VIDEO = (4).to_bytes(3, "big") + b"\x18ftypmp42\0\0\0\0mp42isom" + bytes(4_000)
+"""As far as its beginning says."""
+
+
+@pytest.mark.parametrize(
+    ("body", "fits", "length"),
+    [
+        (VIDEO, True, -1),
+        (VIDEO, True, None),
+        (PICTURE + bytes(3_000), False, -1),
+        (PICTURE + bytes(3_000), False, None),
+        (VIDEO + bytes(4_000), False, -1),
+        (VIDEO + bytes(4_000), False, None),
+        (PICTURE[:100], True, -1),
+    ],
+)
+def test_pictures_and_videos_have_limits_of_their_own(
+    serve: Serve, tmp_path: Path, body: bytes, fits: bool, length: int | None
+) -> None:
+    server = serve(says(reply(body, length=length)))
+    limits = {"max_bytes": 3_000, "max_video_bytes": 5_000, "allow_loopback": True}
+    if fits:
+        assert fetch.download(server.url(), tmp_path / "a", deadline_s=5.0, **limits).size == len(body)
+        assert fetch.probe_remote(server.url(), **limits).size in {len(body), None}
+        return
+    with pytest.raises(MediaRefused) as caught:
+        fetch.download(server.url(), tmp_path / "a", deadline_s=5.0, **limits)
+    assert caught.value.code == "too_large"
+    assert list(tmp_path.iterdir()) == []
+    if length is not None:
+        with pytest.raises(MediaRefused, match="at most"):
+            fetch.probe_remote(server.url(), **limits)
+
+
+@pytest.mark.parametrize("length", [-1, None])
+def test_a_disk_without_room_ends_it_early_and_keeps_nothing(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int | None
+) -> None:
+    monkeypatch.setattr(fetch, "ROOM_EVERY", 1)
+    free = shutil.disk_usage(tmp_path).free
+    server = serve(says(reply(PICTURE, length=length)))
+    with pytest.raises(NoRoom, match="MB are free"):
+        fetch.download(
+            server.url(),
+            tmp_path / "a.jpg",
+            max_bytes=1_000_000,
+            deadline_s=5.0,
+            keep_free=free + 1_000_000_000,
+            allow_loopback=True,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_is_no_fault_of_the_server(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fdopen
+
+    class Full:
+        """A file on a disk that has just become full."""
+
+        def __init__(self, *args: object) -> None:
+            self.file = real(*args)  # type: ignore[call-overload]  # as it was called
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, _: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch.os, "fdopen", Full)
+    with pytest.raises(NoRoom, match="No space left"):
+        get(serve(says(reply())).url(), tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_falls_silent_is_given_up_long_before_the_deadline(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "STALL_S", 0.3)
+    over = threading.Event()
+
+    def silent(connection: socket.socket, _asked: bytes) -> None:
+        connection.sendall(reply(PICTURE, length=len(PICTURE) + 10))
+        over.wait(20)
+
+    began = time.monotonic()
+    assert isinstance(fails(serve(silent).url(), tmp_path, deadline_s=60.0), RemoteUnavailable)
+    over.set()
+    assert time.monotonic() - began < 10
+
+
+def test_how_far_it_is_and_who_may_end_it(serve: Serve, tmp_path: Path) -> None:
+    told: list[float] = []
+    body = PICTURE + bytes(200_000)
+    fetch.download(
+        serve(says(reply(body))).url(),
+        tmp_path / "a.jpg",
+        max_bytes=1_000_000,
+        deadline_s=5.0,
+        progress=told.append,
+        allow_loopback=True,
+    )
+    assert told == sorted(told)
+    assert (len(told) > 1, told[-1]) == (True, 1.0)
 
 
 def test_probes_without_reading_it_all(serve: Serve) -> None:

@@ -176,6 +176,104 @@ def test_large_files_go_in_equal_parts(store: Store, tmp_path: Path, monkeypatch
     assert not store.exists("media/other")
 
 
+class Tagged:
+    """A store that tells another tag from now on; what it was asked."""
+
+    def __init__(self, store: Store, *, tag: str) -> None:
+        self.asked: list[str] = []
+        client = store._client
+        client.meta.events.register("before-send.s3", lambda event_name, **_: self.asked.append(event_name))
+        client.meta.events.register("after-call.s3.HeadObject", lambda parsed, **_: parsed.update(ETag=tag))
+
+    def reads(self) -> int:
+        return sum(name.endswith("GetObject") for name in self.asked)
+
+
+@pytest.mark.parametrize("size", [100, 12 << 20])
+def test_what_was_stored_is_verified_by_its_tag_without_reading_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    path, sha256 = file(tmp_path, os.urandom(size))
+    body = path.read_bytes()
+    parts = [body[at : at + (5 << 20)] for at in range(0, size, 5 << 20)]
+    digests = b"".join(hashlib.md5(part, usedforsecurity=False).digest() for part in parts)
+    # As R2 and S3 name what came in parts.
+    tag = f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"'
+    watch = Tagged(store, tag=tag)
+    store.put_file(store.rendition_key(sha256, "image/png"), path, "image/png", sha256)
+    assert watch.reads() == 0
+
+
+@pytest.mark.parametrize("size", [100, 12 << 20])
+def test_what_has_a_tag_of_another_kind_is_read_back(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    path, sha256 = file(tmp_path, os.urandom(size))
+    watch = Tagged(store, tag='"opaque"')
+    key = store.rendition_key(sha256, "image/png")
+    store.put_file(key, path, "image/png", sha256)
+    assert watch.reads() == 1
+    assert store.exists(key)
+
+
+@pytest.mark.parametrize("size", [100, 12 << 20])
+def test_a_store_that_kept_other_bytes_is_found_out_and_keeps_nothing(
+    store: Store, rclone: Rclone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    path, sha256 = file(tmp_path, os.urandom(size))
+    key = store.rendition_key(sha256, "image/png")
+    client = store._client
+
+    def bend(**_: object) -> None:
+        (rclone.folder / "bucket-one" / key).write_bytes(os.urandom(size))
+
+    for name in ("PutObject", "CompleteMultipartUpload"):
+        client.meta.events.register(f"after-call.s3.{name}", bend)
+    with pytest.raises(StoreUnavailable, match="not the same"):
+        store.put_file(key, path, "image/png", sha256)
+    assert not store.exists(key)
+    for name in ("PutObject", "CompleteMultipartUpload"):
+        client.meta.events.unregister(f"after-call.s3.{name}", bend)
+    store.put_file(key, path, "image/png", sha256)
+    assert store.exists(key)
+
+
+def test_a_large_object_that_nobody_verified_is_not_taken_for_the_file(
+    store: Store, rclone: Rclone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its note says the right hash: it was written as the upload began, and whoever wrote it died."""
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    path, sha256 = file(tmp_path, os.urandom(12 << 20))
+    key = store.rendition_key(sha256, "image/png")
+    store._client.put_object(Bucket="bucket-one", Key=key, Body=bytes(12 << 20), Metadata={storage.HASH_HEADER: sha256})
+    store.put_file(key, path, "image/png", sha256)
+    with store.open(key) as stream:
+        assert hashlib.sha256(stream.read()).hexdigest() == sha256
+
+
+def test_how_far_an_upload_is_and_who_may_end_it(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PART_BYTES", 5 << 20)
+    path, sha256 = file(tmp_path, os.urandom(12 << 20))
+    told: list[float] = []
+    store.put_file("media/far", path, "image/png", sha256, told.append)
+    assert [round(share, 2) for share in told[:3]] == [0.42, 0.83, 1.0]
+
+    class Lost(Exception):
+        pass
+
+    def lost(_share: float) -> None:
+        raise Lost
+
+    other, other_hash = file(tmp_path, os.urandom(12 << 20))
+    with pytest.raises(Lost):
+        store.put_file("media/given-up", other, "image/png", other_hash, lost)
+    assert not store.exists("media/given-up")
+    assert store._client.list_multipart_uploads(Bucket="bucket-one").get("Uploads", []) == []
+
+
 def test_a_file_that_changed_is_not_sent(store: Store, tmp_path: Path) -> None:
     path, _ = file(tmp_path, b"new bytes")
     with pytest.raises(MediaRefused) as caught:
