@@ -57,7 +57,6 @@ _PIN = MediaRule(
     max_ratio=3.0,
     alt_text_limit=500,
     source=_PINTEREST,
-    video=_PIN_VIDEO,
 )
 _POST = MediaRule(
     platform="x",
@@ -459,8 +458,10 @@ def _only_video(platform: str, placement: str, video: VideoRule, *, alt: int | N
 
 _ALL = (
     _PIN,
-    replace(_PIN, placement="carousel", min_count=2, max_count=5, same_size=True, video=None),
-    replace(_only_video("pinterest", "video", _PIN_VIDEO, alt=500), gif_to_video=False),
+    # No limit for each slide is documented; five of 5 MB are what one request can carry as base64.
+    replace(_PIN, placement="carousel", min_count=2, max_count=5, max_image_bytes=5 * MB, same_size=True),
+    # The picture beside the video is its cover.
+    replace(_PIN, placement="video", max_count=2, video=_PIN_VIDEO, mixed=True),
     _POST,
     _FEED,
     replace(_FEED, placement="carousel", min_count=2, max_count=10, video=_IG_STORY_VIDEO, max_videos=10, mixed=True),

@@ -22,7 +22,7 @@ import requests
 import urllib3.exceptions as urllib3_errors
 
 from db import failpoints
-from platforms.base import Effect, Json, Reply
+from platforms.base import Effect, Json, Reply, Streamed
 from platforms.connections import CURRENT, Adapter, Journey
 from platforms.deadline import WATCHDOG, Flight
 from platforms.errors import TransportError
@@ -107,7 +107,7 @@ class Client:
         self._observe = observe
         self._max_body = max_body
         self._ca_bundle = ca_bundle
-        self._pool = Adapter(ca_bundle)
+        self._kept: Adapter | None = None
 
     @staticmethod
     def _origin(override: str) -> SplitResult:
@@ -118,7 +118,15 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections that are kept alive."""
-        self._pool.close()
+        if self._kept is not None:
+            self._kept.close()
+
+    @property
+    def _pool(self) -> Adapter:
+        """Connections that are kept alive; made when the first is wanted, since many a visit only publishes."""
+        if self._kept is None:
+            self._kept = Adapter(self._ca_bundle)
+        return self._kept
 
     def __enter__(self) -> Client:
         """Itself."""
@@ -141,7 +149,7 @@ class Client:
         json: Json = None,
         form: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
-        content: bytes | None = None,
+        content: bytes | Streamed | None = None,
         timeout_s: float | None = None,
     ) -> Reply:
         """The answer, whatever its status; see ``platforms.base.Http``."""
@@ -190,7 +198,7 @@ class Client:
         json: Json,
         form: Mapping[str, str] | None,
         files: Mapping[str, tuple[str, bytes, str]] | None,
-        content: bytes | None,
+        content: bytes | Streamed | None,
     ) -> requests.PreparedRequest:
         """Without a session of requests: it would bring cookies, the environment and redirects along."""
         all_headers = {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "gzip"}
@@ -199,7 +207,7 @@ class Client:
             all_headers["Connection"] = "close"
         problem: type[Exception] | None = None
         try:
-            data: bytes | dict[str, str] | None = content
+            data: bytes | Streamed | dict[str, str] | None = content
             if json is not None:
                 data = jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
                 all_headers["Content-Type"] = "application/json"

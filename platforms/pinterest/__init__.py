@@ -1,4 +1,4 @@
-"""Pinterest: image pins, by URL or by bytes, through API v5."""
+"""Pinterest: image, carousel and video pins, through API v5."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ LIMIT_WAIT = timedelta(minutes=1)
 SPAM_WAIT = timedelta(hours=6)
 """After a spam block. Its length is not published; trying again soon makes it longer."""
 UNREACHABLE_WAIT_S = 60.0
+DAILY_FROM = timedelta(hours=1)
+_CODE_CONSUMER = 3
 
 _WITHOUT_EFFECT = frozenset({400, 401, 403, 404, 429})
 """Refusals after which no pin was made. Source: Pinterest API v5, OpenAPI 5.23.0, 2025-12."""
@@ -67,6 +69,23 @@ def is_unreachable(reply: Reply) -> bool:
     return reply.status == 400 and "unable to reach" in _message(reply).lower()
 
 
+def _is_of_the_app(reply: Reply) -> bool:
+    """ "consumer type is not supported": the app waits for its trial access (unverified, one client)."""
+    return mapping(reply.json()).get("code") == _CODE_CONSUMER or "consumer type" in _message(reply).lower()
+
+
+def tier(call: Call, reply: Reply) -> str:
+    """``trial``, ``standard`` or ``unknown``. The credentials may say; else a limit that is filled again only hours
+    from now is one of a day, and only the trial tier has those. Source: rate limits page, 2026.
+    """
+    declared = call.credentials.get("access_tier")
+    if declared:
+        return str(declared)
+    now = call.now()
+    until = moment(reply.headers.get("x-ratelimit-reset"), now)
+    return "trial" if until is not None and until - now > DAILY_FROM else "unknown"
+
+
 def refusal(call: Call, reply: Reply) -> Refusal:
     """What an answer other than the hoped-for one means for a request that publishes nothing."""
     message = _message(reply)
@@ -76,14 +95,17 @@ def refusal(call: Call, reply: Reply) -> Refusal:
             return NotSent("url_unreachable", f"Pinterest: {message}", 400, UNREACHABLE_WAIT_S)
         case 400:
             return Rejected("invalid_request", f"Pinterest refused: {message}", 400)
+        case 401 | 403 if _is_of_the_app(reply):
+            # No author can mend it, and no refresh helps.
+            return Rejected(
+                "app_not_approved", f"Pinterest refuses the app: {message}", reply.status, operator_alert=True
+            )
         case 401:
             # Without a refresh token and its client nobody but a person can help.
             permanent = not (oauth.renewable(call.credentials) and call.credentials.get("client_secret"))
             return AuthExpired("unauthorized", f"Pinterest: {message}", 401, permanent)
         case 403:
-            # "consumer type is not supported": the app is not approved yet; no author can mend that.
-            operator = "consumer" in message.lower()
-            return Rejected("forbidden", f"Pinterest refused: {message}", 403, operator_alert=operator)
+            return Rejected("forbidden", f"Pinterest refused: {message}", 403)
         case 404:
             return Rejected("not_found", f"Pinterest does not know it: {message}", 404)
         case 429:

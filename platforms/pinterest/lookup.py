@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,7 +20,7 @@ from platforms.base import (
     RateLimited,
     Reconciled,
 )
-from platforms.outcomes import objects, retry_after_s, utc
+from platforms.outcomes import mapping, objects, retry_after_s, utc
 from platforms.pinterest import api
 
 CLOCK_MARGIN = timedelta(seconds=60)
@@ -29,6 +30,7 @@ PAGE = 250
 MAX_PAGES = 12
 
 _COMPARED = ("title", "description", "link", "alt_text")
+_OF_A_SLIDE = ("title", "description", "link")
 
 
 def permalink(remote_id: str) -> str:
@@ -42,22 +44,54 @@ def _plain(name: str, value: Json) -> str:
     return text.rstrip("/") if name == "link" else text
 
 
-def _likeness(pin: dict[str, Json], sought: dict[str, str]) -> tuple[bool, bool]:
-    """Whether all fields are the same (and one says something), and whether any is.
+@dataclass(frozen=True)
+class Sought:
+    """The pin that was to be made, ready to be compared."""
 
-    A pin without words is like every other: never the same, always similar.
-    """
-    pairs = [(_plain(name, pin.get(name)), sought[name]) for name in _COMPARED]
-    if not any(sought.values()):
-        return False, all(left == right for left, right in pairs)
-    return all(left == right for left, right in pairs), any(left == right != "" for left, right in pairs)
+    words: Mapping[str, str]
+    media_type: str
+    slides: Sequence[Mapping[str, str]]
+    """Of a carousel: the words of each picture."""
+    count: int
+    """Pictures of a carousel; 0 otherwise."""
+
+    @classmethod
+    def of(cls, words: Mapping[str, Json], media_type: str, slides: Sequence[Mapping[str, Json]], count: int) -> Sought:
+        """:param words: the body of the pin. :param slides: what was said of the first pictures."""
+        told = [*slides, *({} for _ in range(count - len(slides)))]
+        return cls(
+            {name: _plain(name, words.get(name)) for name in _COMPARED},
+            media_type,
+            [{name: _plain(name, slide.get(name)) for name in _OF_A_SLIDE} for slide in told[:count]],
+            count,
+        )
+
+    def compare(self, pin: dict[str, Json]) -> tuple[bool, bool]:
+        """Whether all words are the same (and one says something), and whether any is.
+
+        A pin of another kind is never ours, whatever it says. One without words is like every other: never the
+        same, always similar. A video pin may be shown before its video is known: what is missing is not compared.
+        """
+        media = mapping(pin.get("media"))
+        items = media.get("items")
+        if media.get("media_type") not in {None, self.media_type}:
+            return False, False
+        if self.count and isinstance(items, list) and len(items) != self.count:
+            return False, False
+        pairs = [(_plain(name, pin.get(name)), self.words[name]) for name in _COMPARED]
+        for shown, slide in zip(objects(items), self.slides, strict=False):
+            pairs += [(_plain(name, shown[name]), slide[name]) for name in _OF_A_SLIDE if name in shown]
+        alike = all(left == right for left, right in pairs)
+        if not any(right for _, right in pairs):
+            return False, alike
+        return alike, any(left == right != "" for left, right in pairs)
 
 
 @dataclass
 class _Search:
     """What was seen so far."""
 
-    sought: dict[str, str]
+    sought: Sought
     doubt: Doubt
     since: datetime
     same: list[tuple[datetime, str]] = field(default_factory=list)
@@ -84,7 +118,7 @@ class _Search:
         remote_id = str(pin.get("id") or "")
         if not remote_id or remote_id in self.doubt.taken_remote_ids:
             return
-        same, similar = _likeness(pin, self.sought)
+        same, similar = self.sought.compare(pin)
         if same and created is not None:
             self.same.append((created, remote_id))
         elif same or similar:
@@ -92,13 +126,9 @@ class _Search:
             self.similar = True
 
 
-def look_up(call: Call, board: str, section: str | None, sought: dict[str, Json], doubt: Doubt) -> Reconciled:
-    """Reads the board (and its section) until what is older than the attempt, or to the end.
-
-    :param sought: the body of the pin that was to be made.
-    """
-    since = doubt.started_at - CLOCK_MARGIN
-    search = _Search({name: _plain(name, sought.get(name)) for name in _COMPARED}, doubt, since)
+def look_up(call: Call, board: str, section: str | None, sought: Sought, doubt: Doubt) -> Reconciled:
+    """Reads the board (and its section) until what is older than the attempt, or to the end."""
+    search = _Search(sought, doubt, doubt.started_at - CLOCK_MARGIN)
     paths = [f"/v5/boards/{board}/sections/{section}/pins"] if section else []
     for path in [*paths, f"/v5/boards/{board}/pins"]:
         stopped = _read_list(call, path, search)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from platforms.base import Json, Violation
 from platforms.outcomes import objects
@@ -23,6 +23,29 @@ def _as_text(value: object) -> object:
 Name = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, min_length=1, max_length=180)]
 
 
+def _web_address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with https:// or http:// and name a host")
+    return value
+
+
+Link = Annotated[str | None, Field(max_length=2048), AfterValidator(_web_address)]
+
+
+class Slide(BaseModel):
+    """What belongs to one picture of a carousel. The API names no limits here; those of the pin are taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str | None = Field(default=None, max_length=100)
+    description: str | None = Field(default=None, max_length=800)
+    link: Link = None
+    """Where a click on this picture leads."""
+
+
 class Options(BaseModel):
     """The options of a pin. Source of the limits: Pinterest API v5, OpenAPI 5.23.0 (2025-12)."""
 
@@ -33,21 +56,21 @@ class Options(BaseModel):
     board_section: Name | None = None
     """The section's id, or its name where the account's sections were read."""
     title: str | None = Field(default=None, max_length=100)
-    link: str | None = Field(default=None, max_length=2048)
+    link: Link = None
     """Where a click leads."""
     dominant_color: Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$")] | None = None
     media: Literal["auto", "url", "bytes"] = "auto"
-    """How Pinterest gets the image: from our store, in the request, or whichever is possible."""
-
-    @field_validator("link")
-    @classmethod
-    def _is_a_web_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must begin with https:// or http:// and name a host")
-        return value
+    """How Pinterest gets a picture: from our store, in the request, or whichever is possible. A video is always
+    uploaded."""
+    slides: list[Slide] = Field(default_factory=list, max_length=5)
+    """Words and links of a carousel's pictures, in their order; fewer than pictures is fine."""
+    first_slide: int = Field(default=0, ge=0, le=4)
+    """Which picture of a carousel is shown first, from 0."""
+    cover_time_s: int | None = Field(default=None, ge=0)
+    """The moment of a video whose picture is its cover, seconds; the last one where the video is shorter. A picture
+    among the media is the cover instead."""
+    ai_modified: bool = False
+    """Says that the media were made or changed with AI. Source: clients of OpenAPI 5.28 (2026-10)."""
 
 
 class Credentials(BaseModel):
@@ -63,6 +86,8 @@ class Credentials(BaseModel):
     """When the access token runs out: ISO 8601, or seconds since 1970."""
     scope: str | None = None
     """What was granted, separated by blanks or commas."""
+    access_tier: Literal["trial", "standard"] | None = None
+    """Of the app, as Pinterest's developer pages show it; Pinterest's API does not say."""
 
 
 def _named(entries: list[dict[str, Json]]) -> str:
@@ -82,6 +107,8 @@ def _choose(wanted: str, known: list[dict[str, Json]] | None, what: str, field: 
         lambda entry: str(entry.get("id")) == wanted,
         lambda entry: entry.get("name") == wanted,
         lambda entry: str(entry.get("name")).casefold() == wanted.casefold(),
+        # Renamed since: whoever scheduled by the old name means the same board.
+        lambda entry: wanted.casefold() in {str(name).casefold() for name in entry.get("former_names") or []},
     ):
         found = [entry for entry in known if same(entry)]
         if len(found) == 1:
@@ -89,7 +116,7 @@ def _choose(wanted: str, known: list[dict[str, Json]] | None, what: str, field: 
         if found:
             message = f"More than one {what} is called {wanted!r}; give an id: {_named(found)}."
             return Violation(f"ambiguous_{what}", message, field, platform="pinterest")
-    message = f"The account has no {what} {wanted!r}; it has: {_named(known)}."
+    message = f"The account has no {what} {wanted!r}; it has: {_named(known)} (as of the last accounts check)."
     return Violation(f"unknown_{what}", message, field, platform="pinterest")
 
 

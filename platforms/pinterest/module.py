@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
@@ -20,8 +19,6 @@ from platforms.base import (
     Identity,
     Inconclusive,
     Json,
-    MediaItem,
-    MediaKind,
     NotSent,
     PollOutcome,
     PrepareOutcome,
@@ -38,35 +35,50 @@ from platforms.base import (
     Transport,
     Violation,
 )
-from platforms.outcomes import objects, option_violations
-from platforms.pinterest import api, lookup
+from platforms.outcomes import option_violations
+from platforms.pinterest import api, boards, connect, lookup, readiness, rules, upload
+from platforms.pinterest.kinds import KINDS, MEDIA_TYPES, Kind, alt_of, kind_of, pictures_of
 from platforms.pinterest.models import Credentials, Options, board_id, section_id
+from platforms.pinterest.source import source_of
+from platforms.readiness import Looked, Waiting
 
 DESCRIPTION_LIMIT = 800
-BYTES_MIMES = ("image/jpeg", "image/png")
-"""What ``image_base64`` takes. Source: Pinterest API v5, OpenAPI 5.23.0 (2025-12)."""
-BOARD_PAGE = 250
-MAX_BOARD_PAGES = 20
+ALT_LIMIT = 500
+TRIAL = "The app has trial access: what it pins is visible to this account alone."
+"""Source: Pinterest's access tiers, 2026-10."""
+READ_LAG_S = 10.0
+VIDEO_READ_LAG_S = 60.0
+"""Video pins are known to appear late; how late is not documented."""
 
 
 class Pinterest:
-    """Makes image pins. The text of a post is the pin's description."""
+    """Makes image, carousel and video pins. The text of a post is the pin's description.
+
+    What publishes is ``POST /v5/pins`` alone; a video is uploaded before, which nobody sees. On the trial tier what
+    is made is visible to the account alone: ``identify`` says so in ``facts["notice"]``.
+    """
 
     name = "pinterest"
     api_hosts = frozenset({api.HOST})
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
+    kinds_of_post = KINDS
     capabilities = Capabilities(
         title="Pinterest",
         text_limit=DESCRIPTION_LIMIT,
         text_unit="characters of the description",
-        media={"pin": rule("pinterest", "pin")},
+        media={kind.value: rule("pinterest", kind.value) for kind in Kind},
         transport=Transport.EITHER,
-        alt_text_limit=500,
+        alt_text_limit=ALT_LIMIT,
         threads=False,
         quotas=(Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),),
         source="Pinterest API v5: OpenAPI 5.23.0, 2025-12; rate limits page, 2026",
-        prepare_lead_s=0.0,
+        # Up to a gigabyte to be sent, and Pinterest's own work on it.
+        prepare_lead_s=1_800.0,
+        lifetime_of_prepared_s=upload.LIFETIME.total_seconds(),
+        # An access token lives for 30 days and its refresh token for 60.
+        refresh_ahead_s=86_400.0,
         url_pattern="https://www.pinterest.com/pin/{remote_id}",
     )
 
@@ -74,19 +86,19 @@ class Pinterest:
         """The number of code points."""
         return len(text)
 
-    def placement(self, draft: Draft) -> str:  # noqa: ARG002 - there is one placement, the Protocol asks for the draft
-        """Always ``pin``."""
-        return "pin"
+    def placement(self, draft: Draft) -> str:
+        """``pin``, ``carousel`` or ``video``, by the media."""
+        return kind_of(draft).value
 
     # --- Rules --------------------------------------------------------------------------------------------
 
     def validate(self, draft: Draft) -> list[Violation]:
-        """Text, options, board, number of images, alt texts. Formats and sizes are ``media.rules``."""
+        """Text, options, board, number and mix of media, alt texts. Formats and sizes are ``media.rules``."""
         return [
             *option_violations(Options, draft.options, self.name),
             *self._board_violations(draft),
             *self._text_violations(draft),
-            *self._media_violations(draft),
+            *rules.violations(draft, ALT_LIMIT),
         ]
 
     def _board_violations(self, draft: Draft) -> Iterator[Violation]:
@@ -105,45 +117,30 @@ class Pinterest:
     def _text_violations(self, draft: Draft) -> Iterator[Violation]:
         if len(draft.text) > DESCRIPTION_LIMIT:
             message = f"The description has {len(draft.text)} characters; Pinterest allows {DESCRIPTION_LIMIT}."
-            yield self._violation("text_too_long", message)
-
-    def _media_violations(self, draft: Draft) -> Iterator[Violation]:
-        if not draft.media:
-            yield self._violation("media_required", "A pin needs an image.", "media")
-        if len(draft.media) > 1:
-            yield self._violation("too_many_media", "A pin has one image.", "media")
-        alt_limit = self.capabilities.alt_text_limit or 0
-        for item in draft.media:
-            if item.kind is MediaKind.VIDEO:
-                yield self._violation("video_unsupported", "Video pins are not offered.", "media", item.name)
-            if len(item.alt) > alt_limit:
-                message = f"The alt text has {len(item.alt)} characters; Pinterest allows {alt_limit}."
-                yield self._violation("alt_too_long", message, "alt", item.name)
-
-    def _violation(self, code: str, message: str, field: str = "text", file: str | None = None) -> Violation:
-        return Violation(code, message, field, file or None, self.name)
+            yield Violation("text_too_long", message, "text", None, self.name)
 
     # --- Publishing ---------------------------------------------------------------------------------------
 
-    def needs_prepare(self, draft: Draft) -> bool:  # noqa: ARG002 - the same for every draft
-        """Never: an image pin is one request."""
-        return False
+    def needs_prepare(self, draft: Draft) -> bool:
+        """True for a video, which has to be on Pinterest first."""
+        return kind_of(draft) is Kind.VIDEO
 
     def wants_url(self, draft: Draft) -> bool:
-        """True where the author asked for it; otherwise bytes do as well."""
-        return draft.options.get("media") == "url"
+        """True where the author asked for it and there is a picture; otherwise bytes do as well."""
+        return draft.options.get("media") == "url" and bool(pictures_of(draft))
 
-    def publishing_call(self, draft: Draft) -> PublishingCall:  # noqa: ARG002 - the same for every draft
+    def publishing_call(self, draft: Draft) -> PublishingCall:
         """``POST /v5/pins``: no idempotency key, so doubt is settled by reading the board's pins."""
-        return PublishingCall("POST /v5/pins", ReconcileKind.LOOKUP, budget_s=30.0, read_lag_s=10.0)
+        lag = VIDEO_READ_LAG_S if kind_of(draft) is Kind.VIDEO else READ_LAG_S
+        return PublishingCall("POST /v5/pins", ReconcileKind.LOOKUP, budget_s=30.0, read_lag_s=lag)
 
-    def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:  # noqa: ARG002 - nothing to do
-        """Nothing to do."""
-        return Ready()
+    def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:
+        """Uploads a video, and waits until Pinterest has processed it."""
+        return upload.advance(call, draft) if self.needs_prepare(draft) else Ready()
 
-    def poll(self, call: Call, draft: Draft) -> PollOutcome:  # noqa: ARG002 - nothing to wait for
-        """Nothing to wait for."""
-        return Ready()
+    def poll(self, call: Call, draft: Draft) -> PollOutcome:
+        """How far Pinterest is with the video."""
+        return self.prepare(call, draft)
 
     def publish(self, call: Call, draft: Draft) -> PublishOutcome:
         """Makes the pin."""
@@ -151,8 +148,8 @@ class Pinterest:
         if isinstance(where, Violation):
             return Rejected(where.code, where.message)
         if not draft.media:
-            return Rejected("media_required", "A pin needs an image.")
-        source = self._source(call, draft.media[0], draft)
+            return Rejected("media_required", "A pin needs an image or a video.")
+        source = source_of(call, draft, Options.model_validate(dict(draft.options)))
         if isinstance(source, Rejected | NotSent):
             return source
         body = {**self._words(draft), "board_id": where[0], "media_source": source}
@@ -177,34 +174,17 @@ class Pinterest:
         return section if isinstance(section, Violation) else (board, section)
 
     def _words(self, draft: Draft) -> dict[str, Json]:
-        """All of the pin's body but board and image; what is empty is left out."""
+        """All of the pin's body but board and media; what is empty is left out."""
         options = Options.model_validate(dict(draft.options))
         words = {
             "title": options.title,
             "description": draft.text,
             "link": options.link,
-            "alt_text": draft.media[0].alt if draft.media else "",
+            "alt_text": alt_of(draft),
             "dominant_color": options.dominant_color,
+            "ai_disclosures": {"values": ["AI_MODIFIED"]} if options.ai_modified else None,
         }
         return {name: value for name, value in words.items() if value}
-
-    def _source(self, call: Call, item: MediaItem, draft: Draft) -> dict[str, Json] | Rejected | NotSent:
-        wanted = Options.model_validate(dict(draft.options)).media
-        bytes_possible = item.read is not None and item.mime in BYTES_MIMES
-        by_url = item.url is not None and wanted != "bytes"
-        if by_url and wanted == "auto" and bytes_possible and call.checkpoint.get("url_unreachable"):
-            by_url = False
-        if by_url:
-            return {"source_type": "image_url", "url": item.url}
-        if wanted == "url":
-            return NotSent("no_url", "The image has no address that Pinterest could fetch it from.")
-        if item.read is None:
-            return NotSent("no_bytes", "The image cannot be read.")
-        if item.mime not in BYTES_MIMES:
-            return Rejected("media_type", f"Pinterest takes {item.mime} by URL only.")
-        with item.read() as source:
-            data = base64.b64encode(source.read()).decode("ascii")
-        return {"source_type": "image_base64", "content_type": item.mime, "data": data}
 
     def reconcile(self, call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         """Compares the board's pins since the attempt with the draft."""
@@ -212,46 +192,39 @@ class Pinterest:
         if isinstance(where, Violation):
             # The board was there when the pin was sent; without it nothing can be read.
             return Inconclusive(where.message)
-        return lookup.look_up(call, where[0], where[1], self._words(draft), doubt)
+        slides = [slide.model_dump() for slide in Options.model_validate(dict(draft.options)).slides]
+        kind = kind_of(draft)
+        count = len(draft.media) if kind is Kind.CAROUSEL else 0
+        sought = lookup.Sought.of(self._words(draft), MEDIA_TYPES[kind], slides, count)
+        return lookup.look_up(call, where[0], where[1], sought, doubt)
 
     # --- Accounts -----------------------------------------------------------------------------------------
 
     def identify(self, call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rejected:
-        """Who the credentials belong to, and the boards (``facts["boards"]``: id, name, privacy)."""
+        """Who the credentials belong to, the boards and sections (``facts["boards"]``), and the app's tier
+        (``facts["tier"]``, ``facts["notice"]``).
+        """
         reply = api.request(call, "GET", "/v5/user_account", effect=Effect.READ)
         user = api.good(reply)
         if not (user.get("id") or user.get("username")):
             return api.refusal(call, reply)
-        boards = self._boards(call)
-        if not isinstance(boards, list):
-            return boards
+        found = boards.read_boards(call)
+        if not isinstance(found, list):
+            return found
+        tier = api.tier(call, reply)
         granted = tuple(str(call.credentials.get("scope") or "").replace(",", " ").split())
         return Identity(
             remote_id=str(user.get("id") or user["username"]),
             handle=str(user.get("username") or ""),
-            facts={"boards": boards, "account_type": user.get("account_type")},
+            facts={
+                "boards": found,
+                "account_type": user.get("account_type"),
+                "tier": tier,
+                **({"notice": TRIAL} if tier == "trial" else {}),
+            },
             scopes=granted,
             missing_scopes=tuple(scope for scope in api.SCOPES if scope not in granted) if granted else (),
         )
-
-    def _boards(self, call: Call) -> list[dict[str, Json]] | AuthExpired | RateLimited | NotSent | Rejected:
-        boards: list[dict[str, Json]] = []
-        bookmark: str | None = None
-        for _ in range(MAX_BOARD_PAGES):
-            params = {"page_size": str(BOARD_PAGE)} | ({"bookmark": bookmark} if bookmark else {})
-            reply = api.request(call, "GET", "/v5/boards", effect=Effect.READ, params=params)
-            answer = api.good(reply)
-            if not isinstance(answer.get("items"), list):
-                return api.refusal(call, reply)
-            boards += [
-                {"id": str(board["id"]), "name": board.get("name"), "privacy": board.get("privacy")}
-                for board in objects(answer["items"])
-                if board.get("id")
-            ]
-            bookmark = answer.get("bookmark")
-            if not bookmark:
-                break
-        return boards
 
     def refresh(self, call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | None:
         """New tokens, by HTTP Basic of the app."""
@@ -260,3 +233,11 @@ class Pinterest:
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When the access token runs out."""
         return oauth.expires_at(credentials)
+
+    def ready_check(self, call: Call, waiting: Sequence[Waiting]) -> Looked:
+        """Whether the sections that posts name exist."""
+        return readiness.check(call, waiting)
+
+    def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When nothing renews the access any more."""
+        return readiness.access_ends_at(credentials)

@@ -10,12 +10,15 @@ from typing import Any
 from platforms.sandbox.accounts import Account
 from platforms.sandbox.bluesky_record import VIDEO_BYTES, cid
 from platforms.sandbox.bluesky_words import BlueskyWords, did_of
+from platforms.sandbox.clip import read_clip
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.media_store import Media, NotMediaError
 from platforms.sandbox.wire import Request, Response, json_response
 
 LONGEST_PASS_S = 3600
 SHORT_PASS_S = 60
+LONGEST_S = 600.0
+"""Seconds of a video, since 2026-09."""
 
 
 class Video:
@@ -65,6 +68,8 @@ class Video:
             raise self._bluesky.refuse(400, "The file is no video.") from None
         if not facts.is_video or len(request.body) > VIDEO_BYTES:
             raise self._bluesky.refuse(400, "The file is no video, or too large.")
+        film = read_clip(request.body)
+        failed = "" if film is not None and film.duration_s <= LONGEST_S else "validation_failure"
         media_id = f"{account.name}/{cid(request.body)}"
         known = self._world.media.get("bluesky", media_id)
         job = f"job-{sha[:20]}"
@@ -86,6 +91,7 @@ class Video:
                 sha256=sha,
                 mime="video/mp4",
                 size=len(request.body),
+                failed=failed,
             )
         )
         return json_response(self._shown(media, job))
@@ -111,6 +117,9 @@ class Video:
         if left > 0:
             done = 1 - left / max(self._world.settings.processing_s, 0.001)
             return {**shown, "state": "JOB_STATE_ENCODING", "progress": max(0, min(99, int(100 * done)))}
+        if media.failed:
+            told = "The video is too long, or is none."
+            return {**shown, "state": "JOB_STATE_FAILED", "failureCode": media.failed, "error": told, "message": told}
         address = media.media_id.partition("/")[2]
         blob = {"$type": "blob", "ref": {"$link": address}, "mimeType": "video/mp4", "size": media.size}
         return {**shown, "state": "JOB_STATE_COMPLETED", "progress": 100, "blob": blob}

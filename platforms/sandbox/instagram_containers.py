@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platforms.sandbox.accounts import Account
+from platforms.sandbox.clip import read_clip
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.fetch import FetchError, fetch
 from platforms.sandbox.instagram_words import MESSAGES
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 CONTAINERS_A_DAY = 400
 LARGEST_IMAGE = 8 * 1024 * 1024
 LARGEST_REEL, LARGEST_STORY = 300_000_000, 100_000_000
+SHORTEST_S, LONGEST_REEL_S, LONGEST_STORY_S = 3.0, 900.0, 60.0
+WIDEST = 1_920
 UPLOAD_ORIGIN = "https://rupload.facebook.com"
 """As Instagram says it: a client that is pointed at the sandbox sends it here."""
 FIELDS = frozenset(
@@ -200,6 +203,11 @@ class InstagramContainers:
             return
         made.mime, made.size = facts.mime, len(data)
         if facts.mime not in {"video/mp4", "video/quicktime"} or len(data) > limit:
+            made.failed = "2207026"
+            return
+        clip = read_clip(data)
+        longest = LONGEST_REEL_S if self.words(made).get("media_type") == "REELS" else LONGEST_STORY_S
+        if clip is None or not SHORTEST_S <= clip.duration_s <= longest or clip.width > WIDEST:
             made.failed = "2207026"
 
     async def upload(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from platforms.sandbox.accounts import Account
+from platforms.sandbox.clip import read_clip
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.mastodon_words import MastodonWords
 from platforms.sandbox.media_store import Media, NotMediaError
@@ -19,6 +20,7 @@ TYPES = (
     "video/mp4", "video/webm", "video/quicktime",
 )  # fmt: skip
 GIF_PIXELS = 921_600
+VIDEO_PIXELS = 8_294_400
 USED = "used"
 """The category of a file that a status has."""
 
@@ -59,6 +61,10 @@ class MastodonMedia:
         animated = facts.mime == "image/gif" and facts.frames > 1
         if animated and facts.width * facts.height > GIF_PIXELS:
             raise self._mastodon.refuse(422, "Validation failed: GIF is larger than 921600 pixels")
+        film = read_clip(data) if facts.mime in {"video/mp4", "video/quicktime"} else None
+        if film is not None and film.width * film.height > VIDEO_PIXELS:
+            size = f"{film.width}x{film.height}"
+            raise self._mastodon.refuse(422, f"Validation failed: {size} videos are not supported")
         slow = facts.is_video or animated
         media = self._world.media.save(
             Media(

@@ -91,6 +91,7 @@ class Media:
     width: int = 0
     height: int = 0
     size: int = 0
+    duration_s: float = 0.0
     alt: str = ""
 
     @property

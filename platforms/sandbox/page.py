@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -10,6 +11,7 @@ from typing import Any
 
 from platforms.sandbox.emulator import Emulator, Route
 from platforms.sandbox.ledger import Picture, Post
+from platforms.sandbox.page_facts import FACTS_STYLE, facts
 from platforms.sandbox.server import Server
 from platforms.sandbox.wire import Request, Response, json_response
 
@@ -47,6 +49,7 @@ overflow:hidden}
 .pictures.n1{grid-template-columns:1fr}
 .pictures.n3 figure:first-child{grid-column:span 2}
 figure{margin:0;display:flex;flex-direction:column;background:var(--line);min-height:48px;min-width:0}
+figure video{width:100%;max-height:340px}
 figure img{flex:1 1 auto;width:100%;height:auto;min-height:0;max-height:340px;object-fit:cover}
 .one figure img{max-height:none}
 figcaption{padding:.25rem .55rem;font-size:.78rem;color:var(--soft);background:var(--card)}
@@ -72,7 +75,7 @@ setInterval(async()=>{
 },1500);
 """
 
-_ALLOWED = "default-src 'none'; img-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; "
+_ALLOWED = "default-src 'none'; img-src 'self'; media-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; "
 POLICY = ("content-security-policy", f"{_ALLOWED}script-src 'unsafe-inline'")
 
 
@@ -124,8 +127,14 @@ class Pages:
             kind = "image/webp"
         elif data[4:8] == b"ftyp":
             kind = "video/mp4"
-        headers = (("cache-control", "max-age=31536000, immutable"), ("x-content-type-options", "nosniff"))
-        return Response(200, data, kind, headers)
+        headers = [("cache-control", "max-age=31536000, immutable"), ("x-content-type-options", "nosniff")]
+        part = _part(request.headers.get("range", ""), len(data))
+        if part is None:
+            return Response(200, data, kind, (*headers, ("accept-ranges", "bytes")))
+        # Browsers play and wind a video by asking for parts of it.
+        first, last = part
+        headers.append(("content-range", f"bytes {first}-{last}/{len(data)}"))
+        return Response(206, data[first : last + 1], kind, headers)
 
     async def _avatar(self, request: Request) -> Response:
         name = request.args["file"].removesuffix(".svg")
@@ -147,12 +156,27 @@ class Pages:
         text = f"{summary['accepted']} posts accepted on {len(summary['accounts'])} accounts"
         state = f'<span class="bad">{doubled} published twice</span>' if doubled else "none published twice"
         told = f"<p>{text}, {state}. Nothing here left this machine.</p>"
-        head = f"<header><h1>SchedulerX sandbox</h1>{told}</header>"
+        head = f"<header><h1>SchedulerX sandbox</h1>{told}</header>{self._strip(summary['accounts'])}"
         keys = self._world.ledger.accounts()[:SHOWN_ACCOUNTS]
         if not keys:
             return f'{head}<p class="empty">No post has arrived yet. This page refreshes itself.</p>'
         counts = {(row["platform"], row["account"]): row["accepted"] for row in summary["accounts"]}
         return f"{head}<main>{''.join(self._column(*key, counts[key]) for key in keys)}</main>"
+
+    def _strip(self, accounts: Sequence[dict[str, Any]]) -> str:
+        """Every platform that is emulated, with how many posts it has, and what was ordered to go wrong."""
+        tags = []
+        for emulator in self._server.emulators.values():
+            count = sum(row["accepted"] for row in accounts if row["platform"] == emulator.name)
+            kind = "tag" if count else "tag none"
+            tags.append(
+                f'<span class="{kind}" style="background:{emulator.colour}">{escape(emulator.title)} {count}</span>'
+            )
+        rules = self._world.faults.show()
+        struck = sum(rule["struck"] for rule in rules)
+        if rules:
+            tags.append(f"<span>{len(rules)} faults ordered, {struck} times struck</span>")
+        return f'<div class="strip">{"".join(tags)}</div>'
 
     def _column(self, platform: str, account: str, count: int) -> str:
         emulator = self._server.emulators[platform]
@@ -182,10 +206,18 @@ class Pages:
         if link := fields.get("link"):
             foot.append(_link(str(link)))
         if reply := fields.get("reply_to"):
-            foot.append(f'<a href="/{emulator.name}/status/{escape(str(reply))}">in reply to {escape(str(reply))}</a>')
+            foot.append(self._reply(emulator, str(reply)))
+        if parent := fields.get("comment_on"):
+            foot.append(self._reply(emulator, str(parent), "comment on"))
         if board := self._board(post):
             foot.append(f"<span>on {escape(board)}</span>")
-        return f'<article>{title}{text}{_pictures(post)}<div class="foot">{"".join(foot)}</div></article>'
+        shown_facts, shown_pictures = facts(post), _pictures(post)
+        return f'<article>{title}{text}{shown_facts}{shown_pictures}<div class="foot">{"".join(foot)}</div></article>'
+
+    def _reply(self, emulator: Emulator, parent_id: str, words: str = "in reply to") -> str:
+        parent = self._world.ledger.find(emulator.name, parent_id)
+        told = f"{words} {escape(parent_id.rpartition('/')[2])}"
+        return f"<span>{told}</span>" if parent is None else f'<a href="{escape(emulator.link(parent))}">{told}</a>'
 
     def _board(self, post: Post) -> str:
         account = self._world.accounts.get(post.platform, post.account)
@@ -194,15 +226,30 @@ class Pages:
         return str(names[0]) if names else ""
 
 
+def _part(asked: str, size: int) -> tuple[int, int] | None:
+    """The first and last byte of one asked-for range; None: the whole (no range, several, or one that is not there)."""
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked)
+    if found is None or found[0] == "bytes=-" or size == 0:
+        return None
+    if not found[1]:
+        return max(0, size - int(found[2])), size - 1
+    first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
+    return (first, last) if first <= last else None
+
+
 def _pictures(post: Post) -> str:
     if not post.pictures:
         return ""
-    figures = "".join(_figure(picture) for picture in post.pictures)
+    figures = "".join(_figure(picture, str(post.private.get("poster") or "")) for picture in post.pictures)
     return f'<div class="pictures n{len(post.pictures)}">{figures}</div>'
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: Picture, poster: str = "") -> str:
     caption = f"<figcaption><b>ALT</b>{escape(picture.alt)}</figcaption>" if picture.alt else ""
+    if picture.mime.startswith("video/"):
+        cover = f' poster="/_sandbox/blob/{poster}"' if poster else ""
+        film = f'<video src="/_sandbox/blob/{picture.sha256}" controls preload="metadata"{cover}></video>'
+        return f"<figure>{film}<figcaption><b>VIDEO</b>{escape(picture.mime)}</figcaption>{caption}</figure>"
     if not picture.mime.startswith("image/"):
         return f"<figure><figcaption>{escape(picture.mime or 'file')}</figcaption>{caption}</figure>"
     size = f' width="{picture.width}" height="{picture.height}"' if picture.width else ""
@@ -232,7 +279,7 @@ def _page(title: str, body: str, status: int = 200) -> Response:
     html = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style>"
+        f"<title>{escape(title)}</title><style>{STYLE}{FACTS_STYLE}</style>"
         '<noscript><meta http-equiv="refresh" content="3"></noscript>'
         f"</head><body>{body}</body></html>"
     )

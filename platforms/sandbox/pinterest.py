@@ -9,8 +9,10 @@ from typing import Any
 from platforms.sandbox.accounts import Account, number_for
 from platforms.sandbox.emulator import RefusedError, Route, World, signed_in
 from platforms.sandbox.ledger import Post
-from platforms.sandbox.pinterest_pins import READ, WRITE, Pins
-from platforms.sandbox.pinterest_words import PinterestWords, moment, open_fields
+from platforms.sandbox.oauth_apps import basic_of
+from platforms.sandbox.pinterest_media import Uploads
+from platforms.sandbox.pinterest_pins import Pins
+from platforms.sandbox.pinterest_words import READ, WRITE, PinterestWords, moment, open_fields
 from platforms.sandbox.shape import Text
 from platforms.sandbox.wire import Request, Response, json_response
 
@@ -35,6 +37,7 @@ class Pinterest(PinterestWords):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.pins = Pins(self, self._board)
+        self.uploads = Uploads(self)
 
     def routes(self) -> Sequence[Route]:
         see, make = ("boards:read",), ("boards:read", "boards:write")
@@ -48,6 +51,7 @@ class Pinterest(PinterestWords):
             Route("GET", "/v5/user_account", "user_account", "account", self.user_account, READ),
             Route("POST", "/v5/oauth/token", "token", "token", self.token, signed=False),
             *self.pins.routes(),
+            *self.uploads.routes(),
         )
 
     def link(self, post: Post) -> str:
@@ -56,6 +60,8 @@ class Pinterest(PinterestWords):
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
         if "boards" in wanted:
             account.facts["boards"] = [self._new_board(account, name) for name in wanted.pop("boards")]
+        if "tier" in wanted:
+            account.facts["tier"] = str(wanted.pop("tier"))
 
     def facts(self, account: Account) -> dict[str, Any]:
         return {"boards": [{"id": board["id"], "name": board["name"]} for board in self._boards(account)]}
@@ -158,9 +164,14 @@ class Pinterest(PinterestWords):
                 raise self.refuse(401, "The refresh token is invalid or expired.")
             name = token.account
         elif form.get("grant_type") == "authorization_code":
-            name = form.get("code", "").removeprefix("sandbox-code-pinterest-")
-            if name == form.get("code", "") or not form.get("redirect_uri"):
-                raise self.refuse(400, "The authorization code is invalid.")
+            client_id, secret = basic_of(request.headers["authorization"])
+            app = self.world.apps.get("pinterest", client_id)
+            if app is None or app.client_secret != secret:
+                raise self.refuse(401, "Authentication failed.")
+            grant = self.world.apps.redeem("pinterest", form, app.client_id, self.world.accounts)
+            if isinstance(grant, str):
+                raise self.refuse(400, f"The authorization code is invalid: {grant}.")
+            name = grant.account
         else:
             raise self.refuse(400, "The grant_type is not supported.")
         account = self.world.accounts.ensure("pinterest", name)

@@ -1,4 +1,4 @@
-"""Pinterest's pins and their media: create, read, delete, video uploads."""
+"""Pinterest's pins: create, read, delete. Video uploads are in ``pinterest_media``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from platforms.sandbox.accounts import Account
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.fetch import FetchError, fetch
 from platforms.sandbox.ledger import Picture, Post
-from platforms.sandbox.media_store import Media, NotMediaError
-from platforms.sandbox.pinterest_words import PinterestWords, moment, open_fields
+from platforms.sandbox.media_store import NotMediaError
+from platforms.sandbox.pinterest_media import media_status
+from platforms.sandbox.pinterest_words import PINS, READ, WRITE, PinterestWords, moment, open_fields
 from platforms.sandbox.shape import Fields, Flag, Many, Shape, Text, Whole
-from platforms.sandbox.wire import Request, Response, json_response, multipart
+from platforms.sandbox.wire import Request, Response, json_response
 
-READ, WRITE = (1000, 60), (100, 60)
-PINS = ("boards:read", "boards:write", "pins:read", "pins:write")
 SEE = ("boards:read", "pins:read")
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 URL_MIMES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff"})
@@ -89,10 +87,6 @@ class Pins:
             Route("GET", "/v5/pins/{id}", "get_pin", "read", self.get_pin, READ, SEE),
             Route("DELETE", "/v5/pins/{id}", "delete_pin", "delete", self.delete_pin, WRITE, PINS),
             Route("GET", "/v5/boards/{id}/pins", "board_pins", "read", self.board_pins, READ, SEE),
-            Route("POST", "/v5/media", "register_media", "prepare", self.register_media, WRITE, PINS),
-            Route("GET", "/v5/media", "list_media", "prepare", self.list_media, READ, PINS),
-            Route("GET", "/v5/media/{id}", "media_status", "prepare", self.media_status, READ, PINS),
-            Route("POST", "/pinterest-upload", "upload_media", "prepare", self.upload_media, signed=False),
         )
 
     async def create_pin(self, request: Request) -> Response:
@@ -107,14 +101,19 @@ class Pins:
         if kind not in SOURCES:
             raise self._words.refuse(400, f"media_source.source_type {kind!r} is not supported.")
         self._words.checked(SOURCES[kind], source, "$.media_source")
-        pictures, media_kind = await self._pictures(account, kind, source)
+        pictures, media_kind, poster = await self._pictures(account, kind, source)
         for picture in pictures:
             picture.alt = body.get("alt_text") or ""
         fields = {name: body[name] for name in ("title", "link", "board_section_id") if body.get(name)}
         if "items" in source:
             fields["slides"] = [{name: item[name] for name in _SLIDE if item.get(name)} for item in source["items"]]
         fields["board_id"] = board["id"]
-        private = {"kind": media_kind, "dominant_color": body.get("dominant_color")}
+        private = {
+            "kind": media_kind,
+            "dominant_color": body.get("dominant_color"),
+            "poster": poster,
+            "trial": account.facts.get("tier") == "trial",
+        }
         post = Post(
             "pinterest",
             account.name,
@@ -131,7 +130,8 @@ class Pins:
 
     async def get_pin(self, request: Request) -> Response:
         post = self._pin(request)
-        if post.accepted_at > time.time() - request.read_lag_s:
+        hidden = post.private.get("trial") and post.account != signed_in(request).name
+        if hidden or post.accepted_at > time.time() - request.read_lag_s:
             raise self._words.refuse(404, "Pin not found.")
         return json_response(self._shown(post))
 
@@ -160,14 +160,15 @@ class Pins:
         chosen = [post for post in posts if board_id is None or post.fields["board_id"] == board_id]
         return self._words.page(request, [self._shown(post) for post in chosen])
 
-    async def _pictures(self, account: Account, kind: str, source: dict[str, Any]) -> tuple[list[Picture], str]:
-        """What the pin will show, fetched or decoded in full; and what kind of media that is."""
+    async def _pictures(self, account: Account, kind: str, source: dict[str, Any]) -> tuple[list[Picture], str, str]:
+        """What the pin will show, fetched or decoded in full; what kind of media that is; a video's cover."""
         if kind == "image_url":
-            return [await self._pulled(source["url"])], "image"
+            return [await self._pulled(source["url"])], "image", ""
         if kind == "image_base64":
-            return [await self._sent(source["data"], source["content_type"])], "image"
+            return [await self._sent(source["data"], source["content_type"])], "image", ""
         if kind == "video_id":
-            return [await self._video(account, source)], "video"
+            video, poster = await self._video(account, source)
+            return [video], "video", poster
         if source.get("index", 0) >= len(source["items"]):
             raise self._words.refuse(400, "media_source.index is beyond the items.")
         pictures = []
@@ -177,7 +178,7 @@ class Pins:
             pictures.append(await picture)
         if len({(picture.width, picture.height) for picture in pictures}) > 1:
             raise self._words.refuse(400, "All images of a carousel need the same width and height.")
-        return pictures, "multiple_images"
+        return pictures, "multiple_images", ""
 
     async def _pulled(self, url: str) -> Picture:
         try:
@@ -206,19 +207,21 @@ class Pins:
             raise self._words.refuse(400, f"The image is {facts.mime}, not {content_type or 'an image'}.")
         return Picture(sha, "", facts.mime, facts.width, facts.height)
 
-    async def _video(self, account: Account, source: dict[str, Any]) -> Picture:
+    async def _video(self, account: Account, source: dict[str, Any]) -> tuple[Picture, str]:
+        """The video, and the sha256 of its cover where that is a picture."""
         media = self._world.media.get("pinterest", source["media_id"])
         if media is None or media.account != account.name or media.expired:
             raise self._words.refuse(400, "The media_id is not known.")
-        if _status(media) != "succeeded":
-            raise self._words.refuse(400, f"The media is {_status(media)}.")
+        if media_status(media) != "succeeded":
+            raise self._words.refuse(400, f"The media is {media_status(media)}.")
+        cover: Picture | None = None
         if "cover_image_url" in source:
-            await self._pulled(source["cover_image_url"])
+            cover = await self._pulled(source["cover_image_url"])
         elif "cover_image_data" in source and "cover_image_content_type" in source:
-            await self._sent(source["cover_image_data"], source["cover_image_content_type"])
+            cover = await self._sent(source["cover_image_data"], source["cover_image_content_type"])
         elif "cover_image_key_frame_time" not in source:
             raise self._words.refuse(400, "cover_image_url or cover_image_content_type is required for a video.")
-        return Picture(media.sha256, "", media.mime)
+        return Picture(media.sha256, "", media.mime, media.width, media.height), cover.sha256 if cover else ""
 
     def _shown(self, post: Post) -> dict[str, Any]:
         account = self._world.accounts.ensure("pinterest", post.account)
@@ -226,9 +229,14 @@ class Pins:
         media: dict[str, Any] = {"media_type": post.private["kind"]}
         if media["media_type"] == "image":
             media["images"] = sizes[0]
+        elif media["media_type"] == "video":
+            film = post.pictures[0]
+            media |= {"width": film.width or None, "height": film.height or None, "duration": None, "video_url": None}
+            if post.private.get("poster"):
+                media["cover_image_url"] = f"{self._world.url}/_sandbox/blob/{post.private['poster']}"
         elif media["media_type"] == "multiple_images":
             media["items"] = [
-                {"item_type": "image", "images": size, "title": slide.get("title"), "link": slide.get("link")}
+                {"item_type": "image", "images": size, **{name: slide.get(name) for name in _SLIDE}}
                 for size, slide in zip(sizes, post.fields["slides"], strict=True)
             ]
         creative = {"image": "REGULAR", "video": "VIDEO", "multiple_images": "CAROUSEL"}
@@ -256,69 +264,3 @@ class Pins:
         url = f"{self._world.url}/_sandbox/blob/{picture.sha256}"
         height = round(picture.height * 600 / picture.width) if picture.width else 0
         return {"600x": {"width": 600, "height": height, "url": url}}
-
-    # --- videos ---
-
-    async def register_media(self, request: Request) -> Response:
-        shape = open_fields({"media_type": Text(one_of=("video",))}, "media_type")
-        self._words.checked(shape, self._words.json_body(request))
-        expires_at = time.time() + self._world.settings.media_ttl_s
-        media_id = self._world.next_id()
-        account = signed_in(request)
-        media = Media(media_id, "pinterest", account.name, "video", "video", 0, expires_at)
-        self._world.media.save(media)
-        parameters = {
-            "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
-            "x-amz-signature": "sandbox",
-            "x-amz-security-token": "sandbox",
-            "x-amz-algorithm": "AWS4-HMAC-SHA256",
-            "key": f"uploads/{media_id}",
-            "policy": "sandbox",
-            "x-amz-credential": "sandbox",
-            "Content-Type": "multipart/form-data",
-        }
-        answer = {**_described(media), "upload_url": f"{self._world.url}/pinterest-upload"}
-        del answer["status"]
-        return json_response({**answer, "upload_parameters": parameters}, 201)
-
-    async def upload_media(self, request: Request) -> Response:
-        parts = multipart(request)
-        fields = {part.name: part.data for part in parts}
-        if not parts or parts[-1].name != "file" or "policy" not in fields or "x-amz-signature" not in fields:
-            raise self._words.refuse(403, "Every upload parameter has to come first, and the file last.")
-        media_id = fields.get("key", b"").decode("latin-1").removeprefix("uploads/")
-        media = self._world.media.get("pinterest", media_id)
-        if media is None or media.expired:
-            raise self._words.refuse(403, "The policy has expired.")
-        media.finalized = True
-        media.ready_at = time.time() + self._world.settings.processing_s
-        try:
-            media.sha256, facts = await self._world.media.add(parts[-1].data)
-            media.mime, media.size = facts.mime, len(parts[-1].data)
-            media.failed = "" if facts.is_video else "not a video"
-        except NotMediaError as error:
-            media.failed = str(error)
-        self._world.media.save(media)
-        return Response(204)
-
-    async def media_status(self, request: Request) -> Response:
-        media = self._world.media.get("pinterest", request.args["id"])
-        if media is None or media.account != signed_in(request).name:
-            raise self._words.refuse(404, "Media not found.")
-        return json_response(_described(media))
-
-    async def list_media(self, request: Request) -> Response:
-        held = self._world.media.of_account("pinterest", signed_in(request).name)
-        return self._words.page(request, [_described(media) for media in reversed(held)])
-
-
-def _status(media: Media) -> str:
-    if not media.finalized:
-        return "registered"
-    if time.time() < media.ready_at:
-        return "processing"
-    return "failed" if media.failed else "succeeded"
-
-
-def _described(media: Media) -> dict[str, Any]:
-    return {"media_id": media.media_id, "media_type": "video", "status": _status(media)}

@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from platforms.sandbox.emulator import Emulator, Headers
+from platforms.sandbox.accounts import Account
+from platforms.sandbox.emulator import Emulator, Headers, Route
 from platforms.sandbox.shape import Fields, MismatchError, Shape
 from platforms.sandbox.wire import Request, Response, json_response
+
+READ, WRITE = (1000, 60), (100, 60)
+TRIAL_READ, TRIAL_WRITE = (1000, 86_400), (300, 86_400)
+PINS = ("boards:read", "boards:write", "pins:read", "pins:write")
+"""The scopes that making a pin asks for."""
 
 
 def open_fields(fields: dict[str, Shape], *required: str) -> Fields:
@@ -49,6 +55,12 @@ class PinterestWords(Emulator):
             ("x-ratelimit-remaining", str(remaining)),
             ("x-ratelimit-reset", str(seconds)),
         )
+
+    def limit_of(self, route: Route, account: Account) -> tuple[int, int] | None:
+        """The trial tier's limits are those of a day."""
+        if account.facts.get("tier") != "trial" or route.limit is None:
+            return route.limit
+        return TRIAL_WRITE if route.limit == WRITE else TRIAL_READ
 
     def checked(self, shape: Fields, body: Any, path: str = "$") -> dict[str, Any]:
         try:

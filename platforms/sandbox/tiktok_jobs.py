@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from platforms.sandbox.accounts import Account
+from platforms.sandbox.clip import Clip, read_clip
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.fetch import FetchError, fetch
 from platforms.sandbox.ledger import Picture, Post
@@ -33,6 +34,10 @@ SMALLEST_CHUNK, LARGEST_CHUNK, LARGEST_LAST = 5_000_000, 67_108_864, 134_217_728
 LARGEST_VIDEO = 4 * 1024**3
 LARGEST_PHOTO = 20_000_000
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm")
+HEADED_TYPES = ("video/mp4", "video/quicktime")
+"""Whose headers are read; of WebM only the container is known here."""
+SHORTEST_VIDEO_S = 3.0
+SMALLEST_SIDE, LARGEST_SIDE = 360, 4_096
 PHOTO_TYPES = ("image/jpeg", "image/webp")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -171,10 +176,24 @@ class TikTokJobs:
             if not facts.is_video and min(facts.width, facts.height) > 1080:
                 job.failed = "picture_size_check_failed"
                 break
+            if facts.mime in HEADED_TYPES:
+                job.failed = self._trouble_of(read_clip(data), job.account)
+                if job.failed:
+                    break
             pictures.append(Picture(sha, "", facts.mime, facts.width, facts.height))
         if not job.failed:
             self._accept(job, request, pictures)
         self._world.media.save(job)
+
+    def _trouble_of(self, clip: Clip | None, name: str) -> str:
+        """Why a video is not taken, by its header; empty: it is."""
+        if clip is None:
+            return "file_format_check_failed"
+        longest = self._world.accounts.ensure("tiktok", name).facts.get("max_video_post_duration_sec", 600)
+        if not SHORTEST_VIDEO_S <= clip.duration_s <= longest:
+            return "duration_check_failed"
+        sides = (clip.width, clip.height)
+        return "" if SMALLEST_SIDE <= min(sides) and max(sides) <= LARGEST_SIDE else "picture_size_check_failed"
 
     def _accept(self, job: Media, request: Request, pictures: list[Picture]) -> None:
         told = json.loads(job.category)

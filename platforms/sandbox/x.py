@@ -11,9 +11,10 @@ from platforms.sandbox.accounts import Account
 from platforms.sandbox.emulator import Emulator, Headers, RefusedError, Route, World, signed_in
 from platforms.sandbox.ledger import Picture, Post
 from platforms.sandbox.media_store import Media
+from platforms.sandbox.oauth_apps import basic_of
 from platforms.sandbox.shape import Fields, Flag, Many, MismatchError, Text, Whole
 from platforms.sandbox.wire import Request, Response, json_response
-from platforms.sandbox.x_media import ID, XMedia, media_key
+from platforms.sandbox.x_media import ID, VIDEO_LONGEST_S, XMedia, media_key
 from platforms.sandbox.x_oauth1 import SECRET, claimed_token, is_signed
 from platforms.sandbox.x_reads import PROBLEMS, QUARTER_S, XReads
 from platforms.sandbox.x_text import LIMIT, LIMIT_PREMIUM, stored, weighted_length
@@ -213,6 +214,8 @@ class X(Emulator):
         moving = [media for media in attached if media.is_video or media.category == "tweet_gif"]
         if moving and len(attached) > 1:
             raise self.refuse(400, "Either up to 4 photos, or 1 GIF, or 1 video can be attached.")
+        if any(media.duration_s > VIDEO_LONGEST_S for media in attached) and not account.facts.get("premium"):
+            raise self.refuse(403, "You are not allowed to post a video longer than 2 minutes.")
         if self.world.settings.refuse_duplicates and not attached:
             oldest = time.time() - self.world.settings.duplicate_window_s
             for post in self.world.ledger.newest_first("x", account.name):
@@ -242,30 +245,37 @@ class X(Emulator):
         if not basic and not form.get("client_id"):
             return self._oauth_error(401, "unauthorized_client", "Missing valid authorization header")
         account: Account | None
+        codes: list[str] = []  # the tokens that came of a code die with it, if it comes again
+
         if form.get("grant_type") == "refresh_token":
             account = self._spent(form.get("refresh_token", ""))
             if account is None:
                 return self._oauth_error(400, "invalid_request", "Value passed for the token was invalid.")
         elif form.get("grant_type") == "authorization_code":
-            known = form.get("code", "").removeprefix("sandbox-code-x-")
-            if known == form.get("code", "") or not form.get("code_verifier") or not form.get("redirect_uri"):
-                text = "Value passed for the authorization code was invalid."
+            name, secret = basic_of(request.headers.get("authorization", ""))
+            app = self.world.apps.get("x", name or form.get("client_id", ""))
+            if app is None or app.client_secret != (secret or None):
+                return self._oauth_error(401, "unauthorized_client", "Missing valid authorization header")
+            grant = self.world.apps.redeem("x", form, app.client_id, self.world.accounts)
+            if isinstance(grant, str):
+                text = f"Value passed for the authorization code was invalid: {grant}."
                 return self._oauth_error(400, "invalid_request", text)
-            account = self.world.accounts.ensure("x", known)
+            account, codes = self.world.accounts.ensure("x", grant.account), grant.tokens
         else:
             return self._oauth_error(400, "unsupported_grant_type", "The grant_type is not supported.")
         life_s = self.world.settings.token_life_s or ACCESS_LIFE_S
         access = self.world.accounts.issue(account, expires_in_s=life_s)
-        refresh = self.world.accounts.issue(account, refresh=True, expires_in_s=WEEKS_26_S)
-        return json_response(
-            {
-                "token_type": "bearer",
-                "expires_in": int(life_s),
-                "access_token": access.value,
-                "scope": SCOPES if account.scopes is None else " ".join(account.scopes),
-                "refresh_token": refresh.value,
-            }
-        )
+        answer: dict[str, Any] = {
+            "token_type": "bearer",
+            "expires_in": int(life_s),
+            "access_token": access.value,
+            "scope": SCOPES if account.scopes is None else " ".join(account.scopes),
+        }
+        if account.scopes is None or "offline.access" in account.scopes:
+            refresh = self.world.accounts.issue(account, refresh=True, expires_in_s=WEEKS_26_S)
+            answer["refresh_token"] = refresh.value
+        codes += [value for name, value in answer.items() if name.endswith("_token")]
+        return json_response(answer)
 
     def _spent(self, value: str) -> Account | None:
         """Exchanges a refresh token; a second exchange of the same one kills every token of the account."""

@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from platforms.sandbox.clip import read_clip
 from platforms.sandbox.emulator import Emulator, Route, signed_in
-from platforms.sandbox.media_store import Media, NotMediaError
+from platforms.sandbox.media_store import Facts, Media, NotMediaError
 from platforms.sandbox.shape import Fields, Flag, Many, MismatchError, Text, Whole
 from platforms.sandbox.wire import Request, Response, json_response, multipart
 
@@ -24,6 +25,10 @@ CATEGORIES = (
 )  # fmt: skip
 BYTE_LIMITS = {"image": 5 * 1024 * 1024, "gif": 15 * 1024 * 1024, "video": 512 * 1024 * 1024}
 ALT_LIMIT = 1000
+GIF_SIDES, GIF_FRAMES, GIF_PIXELS = (1280, 1080), 350, 300_000_000
+VIDEO_SIDES, VIDEO_SIDES_PREMIUM = (1280, 1024), (1920, 1080)
+VIDEO_LEAST_S, VIDEO_LONGEST_S = 0.5, 140.0
+"""Media guide, 2026-08. Longer videos are for Premium; the post is refused then, not the upload."""
 
 INITIALIZE = Fields(
     {
@@ -92,6 +97,8 @@ class XMedia:
         else:
             body = self._checked(APPEND, self._x.json_body(request))
             index, data = body["segment_index"], self._decoded(body["media"])
+        if not data:
+            raise self._x.refuse(400, "$.media: is empty")
         if len(data) > self._world.settings.append_limit:
             return Response(413)  # an edge proxy answers, so there is no JSON
         if media.finalized:
@@ -231,11 +238,28 @@ class XMedia:
         media.width, media.height = facts.width, facts.height
         if animated and not media.category.endswith("gif"):
             media.category = "tweet_gif"
+        if facts.is_video:
+            media.failed = self._wrong_with_video(media, data)
+        elif media.category == "tweet_gif":
+            media.failed = _wrong_with_gif(facts)
         slow = facts.is_video or media.category == "tweet_gif"
         media.ready_at = time.time() + (self._world.settings.processing_s if slow else 0.0)
         media.finalized = True
         media.expires_at = time.time() + self._world.settings.media_ttl_s
         self._world.media.save(media)
+
+    def _wrong_with_video(self, media: Media, data: bytes) -> str:
+        """What X finds while it processes a video; empty: nothing."""
+        clip = read_clip(data)
+        if clip is None:
+            return "Unsupported video format."
+        media.width, media.height, media.duration_s = clip.width, clip.height, clip.duration_s
+        account = self._world.accounts.ensure("x", media.account)
+        sides = VIDEO_SIDES_PREMIUM if account.facts.get("premium") else VIDEO_SIDES
+        long, short = max(clip.width, clip.height), min(clip.width, clip.height)
+        if long > sides[0] or short > sides[1] or short < 32 or long > 3 * short:
+            return "Invalid video dimensions or aspect ratio."
+        return "The video is too short." if clip.duration_s < VIDEO_LEAST_S else ""
 
     def _described(self, media: Media) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -251,11 +275,21 @@ class XMedia:
 
     def _processing(self, media: Media) -> dict[str, Any]:
         left = media.ready_at - time.time()
+        if left <= 0 and media.failed:
+            # ``error`` is in live answers and clients, not in the OpenAPI, which closes the object.
+            return {"state": "failed", "error": {"code": 1, "name": "InvalidMedia", "message": media.failed}}
         if left <= 0:
             return {"state": "succeeded", "progress_percent": 100}
         state = "pending" if left > self._world.settings.processing_s * 0.8 else "in_progress"
         percent = int(100 * (1 - left / max(self._world.settings.processing_s, 0.001)))
         return {"state": state, "check_after_secs": 1, "progress_percent": max(0, percent)}
+
+
+def _wrong_with_gif(facts: Facts) -> str:
+    if facts.width > GIF_SIDES[0] or facts.height > GIF_SIDES[1]:
+        return "The animated GIF is too large."
+    too_many = facts.frames > GIF_FRAMES or facts.width * facts.height * facts.frames > GIF_PIXELS
+    return "The animated GIF has too many frames." if too_many else ""
 
 
 def media_key(media: Media) -> str:

@@ -191,6 +191,11 @@ class XReads:
             for row, post in zip(answer.get("data", ()), posts, strict=False):
                 if post.private["media_keys"]:
                     row["attachments"] = {"media_keys": post.private["media_keys"]}
+        if "referenced_posts" in expansions:
+            # As the OpenAPI has it; the guides name it a field, ``referenced_tweets``.
+            for row, post in zip(answer.get("data", ()), posts, strict=False):
+                if "reply_to" in post.fields:
+                    row["referenced_posts"] = [{"type": "replied_to", "id": post.fields["reply_to"]}]
         if "author_id" in expansions:
             names = {post.account: None for post in posts}
             accounts = [self._world.accounts.ensure("x", name) for name in names]

@@ -1,4 +1,4 @@
-"""X, formerly Twitter: text, up to four images or one animated GIF, through API v2."""
+"""X, formerly Twitter: text, up to four images, one animated GIF or one video, polls, through API v2."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def refusal(call: Call, reply: Reply) -> Refusal:
             return AuthExpired("unauthorized", f"X: {problem.detail or 'Unauthorized'}", 401, permanent)
         case 402:
             message = "The X app is out of credits; its owner has to buy more."
-            return Rejected("credits_depleted", message, 402, operator_alert=True)
+            return Rejected("out_of_credits", message, 402, operator_alert=True)
         case 403:
             return _forbidden(reply, problem)
         case 404:

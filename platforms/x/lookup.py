@@ -32,6 +32,10 @@ PAGE = 100
 MAX_PAGES = 8
 """800 posts since the attempt; more than X lets anybody write in a day."""
 FIELDS = "attachments,created_at,entities,referenced_tweets"
+EXPANSIONS = "attachments.media_keys"
+FIELDS_BY_THE_DOCUMENT = "attachments,created_at,entities"
+EXPANSIONS_BY_THE_DOCUMENT = "attachments.media_keys,referenced_posts"
+"""As OpenAPI 2.167 names them: what a post answers is an expansion there."""
 
 _SHORT_LINK = re.compile(r"https?://t\.co/[A-Za-z0-9]+")
 _ANY_LINK = "\0"
@@ -107,10 +111,20 @@ class Sought:
         return cls(*written(draft.text), frozenset(ids), len(draft.media), answers)
 
     def compare(self, post: dict[str, Json]) -> Likeness:
-        """Media decide where there are any: their keys are ours alone. Else the text."""
-        answered = [one for one in objects(post.get("referenced_tweets")) if one.get("type") == "replied_to"]
-        if [str(one.get("id")) for one in answered] != ([self.answers] if self.answers else []):
+        """What it answers has to be the same. Then media decide where there are any: their keys are ours alone.
+        Else the text.
+        """
+        told = post.get("referenced_tweets", post.get("referenced_posts"))
+        answered = [str(one.get("id")) for one in objects(told) if one.get("type") == "replied_to"]
+        if told is not None and answered != ([self.answers] if self.answers else []):
             return Likeness.OTHER
+        likeness = self._compare_content(post)
+        if told is None and self.answers and likeness is Likeness.SAME:
+            # A post that answers none has no such field; but one that does should have told.
+            return Likeness.UNDECIDED
+        return likeness
+
+    def _compare_content(self, post: dict[str, Json]) -> Likeness:
         keys = [str(key) for key in mapping(post.get("attachments")).get("media_keys") or []]
         if keys and not self.media_count:
             return Likeness.OTHER
@@ -139,14 +153,15 @@ def _page(call: Call, user: str, since: datetime, token: str | None) -> Reply:
         "start_time": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "max_results": str(PAGE),
         "exclude": "retweets",
-        "expansions": "attachments.media_keys",
     }
     if token:
         params["pagination_token"] = token
     path = f"/2/users/{user}/tweets"
-    reply = api.request(call, "GET", path, effect=Effect.READ, params={**params, "tweet.fields": FIELDS})
+    asked = {"tweet.fields": FIELDS, "expansions": EXPANSIONS}
+    reply = api.request(call, "GET", path, effect=Effect.READ, params={**params, **asked})
     if reply.status == 400 and b"tweet.fields" in reply.body:
-        reply = api.request(call, "GET", path, effect=Effect.READ, params={**params, "post.fields": FIELDS})
+        asked = {"post.fields": FIELDS_BY_THE_DOCUMENT, "expansions": EXPANSIONS_BY_THE_DOCUMENT}
+        reply = api.request(call, "GET", path, effect=Effect.READ, params={**params, **asked})
     return reply
 
 

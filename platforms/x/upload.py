@@ -6,7 +6,9 @@ request. Nothing here is visible to anybody; what is left behind runs out by its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import BinaryIO
 
 from platforms.base import (
     Call,
@@ -28,6 +30,9 @@ from platforms.x import api
 CHUNK = 1024 * 1024
 """Bytes. Official samples use 1 MiB; 5 MB was answered with 413 (seen 2026-05)."""
 SMALLEST_CHUNK = 64 * 1024
+MAX_SEGMENTS = 1_000
+"""``segment_index`` runs from 0 to 999. Source: X API v2, OpenAPI 2.167, 2026-08."""
+CATEGORIES = {MediaKind.IMAGE: "tweet_image", MediaKind.GIF: "tweet_gif", MediaKind.VIDEO: "tweet_video"}
 LIFETIME = timedelta(hours=24)
 """Of a finished upload, where the answer does not say (seen 2026-08: 86,400 s)."""
 MARGIN = timedelta(minutes=10)
@@ -95,7 +100,7 @@ def _one(call: Call, item: MediaItem, known: list[Entry], index: int) -> Stop | 
         return NotSent("upload_lost", "X has forgotten an upload that was under way.", stopped.http_status)
     if stopped is not None:
         return stopped
-    if item.alt and not known[index].get("alt_set"):
+    if item.alt and "alt_set" not in known[index]:
         return _describe(call, item, known, index)
     if not is_ready(known[index]):
         known[index]["state"] = "ready"
@@ -113,10 +118,11 @@ def _upload(call: Call, item: MediaItem, known: list[Entry], index: int) -> Stop
         reply = _append_all(call, item, known, index)
         if reply is None:
             return _finalize(call, known, index)
-        if reply.status != 413 or chunk <= SMALLEST_CHUNK:
+        least = max(SMALLEST_CHUNK, -(-item.size // MAX_SEGMENTS))
+        if reply.status != 413 or chunk <= least:
             return api.refusal(call, reply)
         # 413 is about the segment, not the file. A new upload, so that all of its segments have one size.
-        chunk = max(chunk // 2, SMALLEST_CHUNK)
+        chunk = max(chunk // 2, least)
         known[index] = {}
 
 
@@ -129,7 +135,7 @@ def _initialize(call: Call, item: MediaItem, known: list[Entry], index: int, chu
         json={
             "media_type": item.mime,
             "total_bytes": item.size,
-            "media_category": "tweet_gif" if item.kind is MediaKind.GIF else "tweet_image",
+            "media_category": CATEGORIES[item.kind],
         },
     )
     answer = api.data(reply)
@@ -157,26 +163,47 @@ def _expiry(call: Call, answer: Entry) -> str:
 def _append_all(call: Call, item: MediaItem, known: list[Entry], index: int) -> Reply | None:
     """Sends what is left of the file; None when it is all there, the answer where X refused a segment."""
     entry = known[index]
+    for segment in _segments(item, entry["next_segment"], entry["chunk"]):
+        reply = api.request(
+            call,
+            "POST",
+            f"/2/media/upload/{entry['id']}/append",
+            effect=Effect.PREPARES,
+            form={"segment_index": str(entry["next_segment"])},
+            files={"media": ("media", segment, "application/octet-stream")},
+        )
+        if not 200 <= reply.status < 300:
+            return reply
+        entry["next_segment"] += 1
+        # Also renews the lease: a large video takes longer than one.
+        _save(call, known)
+    return None
+
+
+def _segments(item: MediaItem, first: int, size: int) -> Iterator[bytes]:
+    """The file from segment ``first`` on, one segment in memory at a time."""
+    if first and item.read_range is not None:
+        for offset in range(first * size, item.size, size):
+            yield item.read_range(offset, min(size, item.size - offset))
+        return
     if item.read is None:
         raise ValueError("X takes bytes, and this draft's media cannot be read.")
     with item.read() as source:
-        # Read and dropped, not sought: a body from the object store is a stream.
-        for _ in range(entry["next_segment"]):
-            source.read(entry["chunk"])
-        while segment := source.read(entry["chunk"]):
-            reply = api.request(
-                call,
-                "POST",
-                f"/2/media/upload/{entry['id']}/append",
-                effect=Effect.PREPARES,
-                form={"segment_index": str(entry["next_segment"])},
-                files={"media": ("media", segment, "application/octet-stream")},
-            )
-            if not 200 <= reply.status < 300:
-                return reply
-            entry["next_segment"] += 1
-            _save(call, known)
-    return None
+        # Read and dropped, not sought: what is opened may be a stream.
+        for _ in range(first):
+            _exactly(source, size)
+        while segment := _exactly(source, size):
+            yield segment
+
+
+def _exactly(source: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer only at the end: a stream may give less than it was asked for."""
+    pieces: list[bytes] = []
+    missing = size
+    while missing and (piece := source.read(missing)):
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
 
 
 def _finalize(call: Call, known: list[Entry], index: int) -> Stop | None:
@@ -230,8 +257,10 @@ def _describe(call: Call, item: MediaItem, known: list[Entry], index: int) -> St
         effect=Effect.PREPARES,
         json={"id": known[index]["id"], "metadata": {"alt_text": {"text": item.alt}}},
     )
-    if not 200 <= reply.status < 300:
+    taken = 200 <= reply.status < 300
+    # Only pictures and animations are documented to have one: a video goes out without rather than not at all.
+    if not taken and not (item.kind is MediaKind.VIDEO and reply.status in {400, 403}):
         return api.refusal(call, reply)
-    known[index].update(alt_set=True, state="ready")
+    known[index].update(alt_set=taken, state="ready")
     _save(call, known)
     return None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_http import NOW, Answer, FakeHttp, Sent
-from worlds import BOARDS, PINTEREST_ACCOUNT, PINTEREST_SUBJECT, PinterestWorld, picture
+from worlds import BOARDS, PINTEREST_ACCOUNT, PINTEREST_SUBJECT, PinterestWorld, clip, picture
 
 from platforms.base import (
     Absent,
@@ -17,11 +17,8 @@ from platforms.base import (
     Doubt,
     Draft,
     Found,
-    Identity,
     Inconclusive,
-    MediaKind,
     NotSent,
-    RateLimited,
     Rejected,
 )
 from platforms.pinterest import PLATFORM, lookup
@@ -50,8 +47,32 @@ def codes(*args: Any, **kwargs: Any) -> set[str]:
         ({"text": "x" * 800}, set()),
         ({"text": "x" * 801}, {"text_too_long"}),
         ({"media": ()}, {"media_required"}),
-        ({"media": (picture(), picture())}, {"too_many_media"}),
-        ({"media": (picture(kind=MediaKind.VIDEO),)}, {"video_unsupported"}),
+        ({"media": (picture(),) * 5}, set()),
+        ({"media": (picture(),) * 6}, {"too_many_media"}),
+        ({"media": (picture(), dataclasses.replace(picture(), width=99))}, {"unequal_size"}),
+        ({"media": (picture(alt="x" * 250), picture(alt="x" * 247))}, set()),
+        ({"media": (picture(alt="x" * 250), picture(alt="x" * 248))}, {"alt_too_long"}),
+        ({"media": (picture(alt="x" * 501), picture(alt="x"))}, {"alt_too_long"}),
+        ({"media": (picture(),) * 2, "slides": [{"title": "a"}, {"link": "https://a.example"}]}, set()),
+        ({"media": (picture(),) * 2, "slides": [{}] * 3}, {"too_many_slides"}),
+        ({"media": (picture(),) * 2, "slides": [{"link": "ftp://a"}]}, {"invalid_option"}),
+        ({"media": (picture(),) * 2, "slides": [{"name": "a"}]}, {"unknown_option"}),
+        ({"media": (picture(),) * 2, "first_slide": 1}, set()),
+        ({"media": (picture(),) * 2, "first_slide": 2}, {"first_slide"}),
+        ({"slides": [{"title": "a"}]}, {"option_without_effect"}),
+        ({"first_slide": 1}, {"option_without_effect"}),
+        ({"cover_time_s": 0}, {"option_without_effect"}),
+        ({"media": (clip(5),)}, set()),
+        ({"media": (clip(5),), "cover_time_s": 3}, set()),
+        ({"media": (clip(5),), "cover_time_s": -1}, {"invalid_option"}),
+        ({"media": (clip(5), picture())}, set()),
+        ({"media": (picture(), clip(5))}, set()),
+        ({"media": (clip(5), picture()), "cover_time_s": 3}, {"two_covers"}),
+        ({"media": (clip(5), clip(5))}, {"too_many_media"}),
+        ({"media": (clip(5), picture(), picture())}, {"too_many_media"}),
+        ({"media": (clip(5),), "first_slide": 1}, {"option_without_effect"}),
+        ({"media": (clip(5, alt="x" * 501),)}, {"alt_too_long"}),
+        ({"ai_modified": True}, set()),
         ({"media": (picture(alt="x" * 500),)}, set()),
         ({"media": (picture(alt="x" * 501),)}, {"alt_too_long"}),
         ({"title": "x" * 100, "link": "http://a.example"}, set()),
@@ -76,6 +97,14 @@ def codes(*args: Any, **kwargs: Any) -> set[str]:
         ({"facts": {"boards": []}}, {"unknown_board"}),
         ({"facts": {"boards": [*BOARDS, {"id": "3", "name": "Recipes"}]}}, {"ambiguous_board"}),
         ({"facts": {"boards": [{"id": "5", "name": "1"}, {"id": "1", "name": "x"}]}, "board": "1"}, set()),
+        ({"facts": {"boards": [{"id": "1", "name": "Food", "former_names": ["Recipes"]}]}}, set()),
+        (
+            {
+                "facts": {"boards": [{"id": "1", "name": "Food", "former_names": ["x"]}, {"id": "2", "name": "X"}]},
+                "board": "x",
+            },
+            set(),
+        ),
     ],
 )
 def test_rules(arguments: dict[str, Any], expected: set[str]) -> None:
@@ -194,24 +223,6 @@ def test_only_the_explicit_wish_needs_a_public_store() -> None:
     ]
 
 
-# --- Who pins ---------------------------------------------------------------------------------------------
-
-
-def test_identify_reads_all_boards() -> None:
-    http = FakeHttp(PinterestWorld())
-    identity = PLATFORM.identify(PINTEREST_SUBJECT.call(http))
-    assert isinstance(identity, Identity)
-    assert [board["name"] for board in identity.facts["boards"]] == ["Recipes", "Soups"]
-    assert [sent.params.get("bookmark") for sent in http.sent[1:]] == [None, "next"]
-    assert identity.missing_scopes == ("boards:write", "pins:read", "user_accounts:read")
-
-
-def test_identify_says_why_the_boards_could_not_be_read() -> None:
-    world = PinterestWorld()
-    answerer = lambda sent: Answer(429, {}) if sent.path.endswith("boards") else world(sent)  # noqa: E731 - one line, used once
-    assert isinstance(PLATFORM.identify(PINTEREST_SUBJECT.call(FakeHttp(answerer))), RateLimited)
-
-
 # --- Reconcile --------------------------------------------------------------------------------------------
 
 
@@ -308,6 +319,46 @@ def test_a_section_is_read_before_its_board() -> None:
     outcome, http = look(page(), draft(board_section="Salads"))
     assert outcome == Absent()
     assert [sent.path for sent in http.sent] == ["/v5/boards/1/sections/11/pins", "/v5/boards/1/pins"]
+
+
+CAROUSEL = draft(media=(picture(), picture()), slides=[{"title": "One", "link": "https://a.example/1/"}])
+VIDEO = draft(media=(clip(5),))
+ITEMS = [{"title": "One", "description": None, "link": "https://a.example/1"}, {"title": "", "link": None}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "media", "kind"),
+    [
+        (draft(), {"media_type": "image"}, Found),
+        (draft(), {}, Found),
+        (draft(), {"media_type": "video"}, Absent),
+        (draft(), {"media_type": "multiple_images"}, Absent),
+        (VIDEO, {"media_type": "video", "duration": None}, Found),
+        (VIDEO, {}, Found),
+        (VIDEO, {"media_type": "image"}, Absent),
+        (CAROUSEL, {"media_type": "multiple_images", "items": ITEMS}, Found),
+        (CAROUSEL, {"media_type": "multiple_images"}, Found),
+        (CAROUSEL, {"media_type": "multiple_images", "items": ITEMS * 2}, Absent),
+        (CAROUSEL, {"media_type": "multiple_images", "items": [ITEMS[0], {"title": "Two"}]}, Inconclusive),
+        (CAROUSEL, {"media_type": "multiple_images", "items": [{"link": None}, {}]}, Inconclusive),
+        (CAROUSEL, {"media_type": "multiple_mixed", "items": ITEMS}, Absent),
+    ],
+)
+def test_kinds_and_slides_are_compared_as_far_as_they_are_told(wanted: Draft, media: Any, kind: type) -> None:
+    assert isinstance(look(page(pin("9", media=media)), wanted)[0], kind)
+
+
+def test_slides_alone_tell_a_carousel_without_words() -> None:
+    bare = dataclasses.replace(CAROUSEL, text="")
+    shown = pin("9", description=None, media={"media_type": "multiple_images", "items": ITEMS})
+    assert isinstance(look(page(shown), bare)[0], Found)
+    # Without them it is like every other carousel.
+    shown["media"] = {"media_type": "multiple_images"}
+    assert isinstance(look(page(shown), bare)[0], Inconclusive)
+
+
+def test_a_video_is_given_longer_to_appear() -> None:
+    assert PLATFORM.publishing_call(VIDEO).read_lag_s > PLATFORM.publishing_call(draft()).read_lag_s > 0
 
 
 def test_a_board_that_is_gone_decides_nothing() -> None:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
+from browser import code_of, sign_in
 from sandbox_client import VIDEO, Client, picture
 
 from platforms.base import (
@@ -424,9 +426,12 @@ def test_lists_pages_and_permalinks(box: Sandbox, ig: Client, user: str, store: 
 
 
 def test_codes_are_exchanged_for_long_tokens(box: Sandbox) -> None:
+    box.app("instagram", "app", "s", ["https://a.b/back"])
+    asked = {"response_type": "code", "client_id": "app", "redirect_uri": "https://a.b/back"}
+    page = f"{box.url}/oauth/authorize?{urlencode({**asked, 'scope': 'instagram_business_basic'})}"
     form = {
         "client_id": "app", "client_secret": "s", "grant_type": "authorization_code",
-        "redirect_uri": "http://127.0.0.1/back", "code": "sandbox-code-instagram-acme#_",
+        "redirect_uri": "https://a.b/back", "code": code_of(sign_in(page)) + "#_",
     }  # fmt: skip
     url = f"{box.url}/oauth/access_token"
     short = requests.post(url, data=form, timeout=10).json()

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
+from browser import code_of, sign_in
 from jsonschema import Draft202012Validator
 from sandbox_client import VIDEO, Client, animation, picture
 
@@ -179,9 +181,10 @@ def test_the_page_of_a_status(box: Sandbox, mastodon: Client) -> None:
 def test_apps_and_tokens(box: Sandbox) -> None:
     wanted = {"client_name": "t", "redirect_uris": ["https://a.b/c"], "scopes": "read write"}
     app = requests.post(f"{box.url}/api/v1/apps", json=wanted, timeout=10).json()
+    asked = {"response_type": "code", "client_id": app["client_id"], "redirect_uri": "https://a.b/c", "scope": "read"}
     form = {
         "grant_type": "authorization_code",
-        "code": "sandbox-code-mastodon-acme",
+        "code": code_of(sign_in(f"{box.url}/oauth/authorize?{urlencode(asked)}")),
         "client_id": app["client_id"],
         "client_secret": app["client_secret"],
         "redirect_uri": "https://a.b/c",

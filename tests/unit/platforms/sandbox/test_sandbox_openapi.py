@@ -6,7 +6,7 @@ Named deviations, each with its source:
   ``retweet_count``) where OpenAPI 2.167 says post and repost: guides, changelog and live answers say tweet.
 - X's error type ``about:blank`` and ``/problems/credits`` and ``/problems/rate-limit-exceeded`` are seen live
   and in clients; the OpenAPI's closed list of problems does not have them. They are not compared.
-- Pinterest's ``description`` of carousel slides is in the guides' examples, not in OpenAPI 5.23.
+- X's ``processing_info.error`` of a failed upload is in live answers and clients; the OpenAPI closes the object.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import requests
 from openapi_schema_validator import OAS30Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
-from sandbox_client import VIDEO, Client, animation, picture
+from sandbox_client import VIDEO, Client, animation, clip, picture
 
 from platforms.sandbox import Sandbox
 from platforms.sandbox.pinterest_pins import CREATE as PIN
 from platforms.sandbox.pinterest_pins import SOURCES
-from platforms.sandbox.shape import Fields, Shape, Text
+from platforms.sandbox.shape import Fields, Many, Shape, Text
 from platforms.sandbox.x import CREATE, PROBLEM
 from platforms.sandbox.x_media import APPEND, INITIALIZE, METADATA, ONE_SHOT
 
@@ -113,7 +113,7 @@ def test_x_answers_as_its_openapi_says(box: Sandbox, x: Client) -> None:
     # Spelled as the OpenAPI does; the guides' spelling is in the other tests.
     query = {
         "post.fields": "attachments,conversation_id,created_at,entities,lang,public_metrics,reply_settings",
-        "expansions": "attachments.media_keys,author_id",
+        "expansions": "attachments.media_keys,author_id,referenced_posts",
         "media.fields": "alt_text,width,height,url,type",
     }
     call("get", "/2/users/{id}/tweets", f"/2/users/{me['id']}/tweets", params=query)
@@ -121,6 +121,16 @@ def test_x_answers_as_its_openapi_says(box: Sandbox, x: Client) -> None:
     call("get", "/2/tweets/{id}", "/2/tweets/12", params=query)
     call("get", "/2/tweets", params={**query, "ids": f"{made},12"})
     call("delete", "/2/tweets/{id}", f"/2/tweets/{made}")
+
+
+def test_the_one_field_of_a_failed_upload_that_the_openapi_lacks(box: Sandbox, x: Client) -> None:
+    box.configure(processing_s=0.0)
+    media_id = x.upload(clip(0.1), "video/mp4", "tweet_video")
+    answer = x("GET", "/2/media/upload", params={"command": "STATUS", "media_id": media_id})
+    info = answer.json()["data"]["processing_info"]
+    assert info["error"]["message"]
+    known = spec(X_SPEC)["components"]["schemas"]["MediaUploadResponseDataProcessingInfo"]
+    assert set(info) - set(known["properties"]) == {"error"}
 
 
 def test_x_problems_have_the_fields_that_the_openapi_asks_for(x: Client) -> None:
@@ -244,3 +254,8 @@ def test_pinterest_takes_the_fields_of_the_openapi() -> None:
         schema = resolved(document, {"$ref": sources[name]})
         assert set(shape.fields) == set(schema["properties"]) - {"source_type"}, name
         assert set(shape.required) == set(schema["required"]) - {"source_type"}, name
+        items = shape.fields.get("items")
+        if isinstance(items, Many):
+            told = resolved(document, schema["properties"]["items"])
+            assert (items.low, items.high) == (told["minItems"], told["maxItems"]), name
+            same_fields(document, items.item, told["items"], f"{name}.items")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from sandbox_client import VIDEO, Client, picture
+from sandbox_client import VIDEO, Client, clip, picture
 
 from platforms.sandbox import Sandbox
 
@@ -161,12 +161,106 @@ def test_a_video_pin(box: Sandbox, pinterest: Client, board: str) -> None:
     assert [row["media_id"] for row in pinterest("GET", "/v5/media").json()["items"]] == [broken, media_id]
     assert pinterest("GET", "/v5/media/12").status_code == 404
     assert pinterest("POST", "/v5/media", json={"media_type": "image"}).status_code == 400
-    url, files = f"{box.url}/pinterest-upload", {"file": ("v.mp4", VIDEO, "video/mp4")}
-    assert requests.post(url, files=files, timeout=10).status_code == 403
+    shown = made.json()["media"]
+    assert (shown["media_type"], shown["width"], shown["height"]) == ("video", 720, 1280)
+    assert requests.get(shown["cover_image_url"], timeout=10).content == picture()
+    page = requests.get(box.url, timeout=10).text
+    assert page.count("<video ") == 2
+    assert page.count(" poster=") == 1
+
+
+def without(fields: dict[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        (lambda fields: fields, 204, ""),
+        (lambda fields: {**fields, "surprise": "1"}, 403, "AccessDenied"),
+        (lambda fields: {**fields, "key": "uploads/other"}, 403, "AccessDenied"),
+        (lambda fields: {**fields, "policy": fields["policy"][:-8] + "AAAAAAA="}, 403, "SignatureDoesNotMatch"),
+        (lambda fields: {**fields, "x-amz-signature": "0"}, 403, "SignatureDoesNotMatch"),
+        (lambda fields: {**fields, "Content-Type": "video/mp4"}, 403, "AccessDenied"),
+        *[
+            (lambda fields, name=name: without(fields, name), 403, "")
+            for name in ("key", "policy", "x-amz-signature", "x-amz-date", "x-amz-credential", "x-amz-security-token")
+        ],
+    ],
+)
+def test_the_store_takes_the_form_that_was_signed_and_no_other(
+    pinterest: Client, change: Callable[[dict[str, str]], dict[str, str]], status: int, code: str
+) -> None:
+    made = pinterest("POST", "/v5/media", json={"media_type": "video"}).json()
+    files = {"file": ("v.mp4", VIDEO, "video/mp4")}
+    answer = requests.post(made["upload_url"], data=change(made["upload_parameters"]), files=files, timeout=10)
+    assert (answer.status_code, code in answer.text) == (status, True)
+    state = pinterest("GET", f"/v5/media/{made['media_id']}").json()["status"]
+    assert (state == "registered") is (status != 204)
+
+
+def test_the_store_wants_one_file_after_the_fields_and_no_token(box: Sandbox, pinterest: Client) -> None:
+    made = pinterest("POST", "/v5/media", json={"media_type": "video"}).json()
+    url, fields, file = made["upload_url"], made["upload_parameters"], ("v.mp4", VIDEO, "video/mp4")
+
+    def send(*parts: tuple[str, Any], **more: Any) -> requests.Response:
+        return requests.post(url, files=list(parts), timeout=10, **more)
+
+    told = [(name, (None, value)) for name, value in fields.items()]
+    assert "exactly one file" in send(*told).text
+    assert "exactly one file" in send(*told, ("file", file), ("file", file)).text
+    # What comes after the file is not read.
+    assert send(("file", file), *told).status_code == 403
+    token = {"Authorization": "Bearer sandbox-pinterest-acme"}
+    assert "Only one auth mechanism" in send(*told, ("file", file), headers=token).text
+    assert "MalformedPOSTRequest" in requests.post(url, data=b"bytes", timeout=10).text
+    assert send(*told, ("file", file)).status_code == 204
     box.configure(media_ttl_s=0.0)
     late = pinterest("POST", "/v5/media", json={"media_type": "video"}).json()
-    answer = requests.post(url, data=late["upload_parameters"], files=files, timeout=10)
-    assert answer.status_code == 403
+    answer = requests.post(url, data=late["upload_parameters"], files={"file": file}, timeout=10)
+    assert (answer.status_code, "Policy expired" in answer.text) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "state"),
+    [
+        (clip(4.0), "succeeded"),
+        (clip(900.0), "succeeded"),
+        (clip(3.0), "failed"),
+        (clip(901.0), "failed"),
+        (clip(width=720, height=1440), "succeeded"),
+        (clip(width=720, height=1500), "failed"),
+        (clip(width=1528, height=800), "succeeded"),
+        (clip(width=1600, height=800), "failed"),
+        (b"\x00\x00\x00\x18ftypmp42" + bytes(99), "failed"),
+        (picture(), "failed"),
+    ],
+)
+def test_what_is_wrong_with_a_video_shows_while_it_is_processed(
+    box: Sandbox, pinterest: Client, data: bytes, state: str
+) -> None:
+    box.configure(processing_s=0.0)
+    made = pinterest("POST", "/v5/media", json={"media_type": "video"}).json()
+    files = {"file": ("v.mp4", data, "video/mp4")}
+    sent = requests.post(made["upload_url"], data=made["upload_parameters"], files=files, timeout=10)
+    assert sent.status_code == 204
+    assert pinterest("GET", f"/v5/media/{made['media_id']}").json()["status"] == state
+
+
+def test_on_the_trial_tier_limits_are_of_a_day_and_pins_are_hidden(
+    box: Sandbox, pinterest: Client, client: Clients
+) -> None:
+    box.account("pinterest", "tried", tier="trial")
+    tried = client("sandbox-pinterest-tried")
+    pins: list[requests.Response] = []
+    for one in (pinterest, tried):
+        board = one("GET", "/v5/boards").json()["items"][0]["id"]
+        pins.append(one("POST", "/v5/pins", json={"board_id": board, "media_source": sent(picture())}))
+    limits = [(pin.headers["x-ratelimit-limit"], int(pin.headers["x-ratelimit-reset"]) > 3600) for pin in pins]
+    assert limits == [("100", False), ("300", True)]
+    open_path, hidden_path = (f"/v5/pins/{pin.json()['id']}" for pin in pins)
+    assert (pinterest("GET", hidden_path).status_code, tried("GET", hidden_path).status_code) == (404, 200)
+    assert tried("GET", open_path).status_code == 200
 
 
 @pytest.mark.parametrize(

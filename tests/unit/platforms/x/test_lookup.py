@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from fake_http import NOW, Answer, FakeHttp, Sent
 from worlds import X_ACCOUNT, X_SUBJECT, picture
 
-from platforms.base import Absent, AccountRef, Doubt, Draft, Found, Inconclusive
+from platforms.base import Absent, AccountRef, Doubt, Draft, Found, Inconclusive, ReplyTo
 from platforms.x import PLATFORM, lookup
 
 STARTED = NOW - timedelta(minutes=2)
@@ -157,7 +158,7 @@ def test_the_other_name_of_the_fields_is_tried() -> None:
     def strict(sent: Sent) -> Answer:
         if "tweet.fields" in sent.params:
             return Answer(400, {"detail": "The query parameter [tweet.fields] is not one of [post.fields]"})
-        assert sent.params["post.fields"] == lookup.FIELDS
+        assert sent.params["post.fields"] == lookup.FIELDS_BY_THE_DOCUMENT
         return feed(OURS)
 
     assert isinstance(look(text_draft(), strict)[0], Found)
@@ -177,3 +178,32 @@ def test_an_account_without_an_id_is_asked_for_it() -> None:
 
 def test_a_permalink_works_without_a_handle() -> None:
     assert lookup.permalink("", "5") == "https://x.com/i/status/5"
+
+
+# --- Parts of a thread --------------------------------------------------------------------------------------
+
+
+def replied(to: str) -> list[dict[str, str]]:
+    return [{"type": "replied_to", "id": to}]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "kind"),
+    [
+        ("5", {"referenced_tweets": replied("5")}, Found),
+        ("5", {"referenced_posts": replied("5")}, Found),
+        ("5", {"referenced_tweets": replied("6")}, Absent),
+        ("5", {"referenced_posts": replied("6")}, Absent),
+        # X did not say what it answers: not enough to take it, too much to send it once more.
+        ("5", {}, Inconclusive),
+        ("", {}, Found),
+        ("", {"referenced_tweets": replied("5")}, Absent),
+        ("", {"referenced_tweets": [{"type": "quoted", "id": "5"}]}, Found),
+    ],
+)
+def test_a_part_of_a_thread_is_known_by_what_it_answers(answers: str, told: dict[str, Any], kind: type) -> None:
+    draft = text_draft("the second part")
+    if answers:
+        draft = dataclasses.replace(draft, part=1, parts=2, reply_to=ReplyTo(answers, "5"))
+    outcome, _ = look(draft, feed({**post("10", "the second part"), **told}))
+    assert isinstance(outcome, kind), outcome

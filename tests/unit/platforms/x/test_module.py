@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_http import NOW, Answer, FakeHttp
 from pydantic import ValidationError
-from worlds import X_ACCOUNT, X_SUBJECT, XWorld, picture
+from worlds import X_ACCOUNT, X_SUBJECT, XWorld, clip, picture
 
 from platforms.base import AuthExpired, Draft, Identity, MediaKind, Published
 from platforms.x import PLATFORM
@@ -40,7 +40,12 @@ def codes(text: str = "hi", media: tuple[Any, ...] = (), **options: Any) -> set[
         ({"media": (picture(),) * 5}, {"too_many_media"}),
         ({"media": (picture(kind=MediaKind.GIF),)}, set()),
         ({"media": (picture(kind=MediaKind.GIF), picture())}, {"gif_not_alone"}),
-        ({"media": (picture(kind=MediaKind.VIDEO),)}, {"video_unsupported"}),
+        ({"media": (clip(),)}, set()),
+        ({"text": "", "media": (clip(alt="a boat"),)}, set()),
+        ({"media": (clip(), picture())}, {"video_not_alone"}),
+        ({"media": (clip(), clip(sha="w"))}, {"video_not_alone"}),
+        ({"media": (clip(), picture(kind=MediaKind.GIF))}, {"video_not_alone", "gif_not_alone"}),
+        ({"media": (clip(alt="x" * 1001),)}, {"alt_too_long"}),
         ({"media": (picture(alt="x" * 1000),)}, set()),
         ({"media": (picture(alt="x" * 1001),)}, {"alt_too_long"}),
         ({"reply_settings": "verified"}, set()),
