@@ -374,6 +374,8 @@ class DeadLetter(Base):
     status: Mapped[str]
     code: Mapped[str]
     message: Mapped[str]
+    operator: Mapped[bool] = mapped_column(server_default=text("false"))
+    """No author can mend it (no credits left, the app is not approved): the account's other posts will fail, too."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None]

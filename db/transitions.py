@@ -75,6 +75,7 @@ def move(
     why: str = "",
     lease_s: float | None = None,
     resolution: str = "superseded",
+    operator: bool = False,
     **values: Any,
 ) -> int | None:
     """Changes the status, if the row is still what the caller saw.
@@ -82,6 +83,7 @@ def move(
     :param source: the status (or statuses) the row must have.
     :param lease_s: seconds; required for a leased target, whose owner is then ``by``.
     :param resolution: how an open dead letter ends, where this move takes the post out of a person's hands.
+    :param operator: noted on the dead letter: no author can mend this.
     :param values: further columns; SQL expressions are welcome.
     :returns: the new generation, or None: stale, somebody else was first, nothing was changed.
     :raises ForbiddenTransition: the graph has no such edge.
@@ -152,6 +154,7 @@ def move(
                 status=target.value,
                 code=storable(str(values.get("error_code") or values.get("held_for") or target.value)),
                 message=sayable(str(values.get("error_message") or why or target.value)),
+                operator=operator,
             )
         )
     return int(row.generation)

@@ -53,6 +53,7 @@ def dead_letters(conn: Connection) -> Iterator[Matter]:
     rows = conn.execute(
         text("""
             SELECT d.status, d.code, a.platform || ':' || a.name AS account, count(*) AS many, max(d.id) AS newest,
+                   bool_or(d.operator) AS operator,
                    (array_agg(d.message ORDER BY d.id DESC))[1] AS message,
                    (array_agg(s.post_id ORDER BY d.id DESC))[1:5] AS posts
               FROM dead_letters d
@@ -69,10 +70,12 @@ def dead_letters(conn: Connection) -> Iterator[Matter]:
         what, todo = PLAIN.get(row.code, OTHERWISE)
         rule = "post_unknown" if unknown else f"post_{row.status}"
         numbers = ", ".join(map(str, row.posts)) + (" ..." if row.many > len(row.posts) else "")
+        if row.operator:
+            todo += ". Until then no post of this account can go out"
         yield Matter(
             rule,
             f"{row.account} {row.code}",
-            CRITICAL if unknown else WARNING,
+            CRITICAL if unknown or row.operator else WARNING,
             f"{row.account}: {row.many} {'post is' if row.many == 1 else 'posts are'} {row.status}"
             f" ({row.code}: {what}; post {numbers}). {row.message[:300]} To do: {todo}.",
             mark=row.newest,

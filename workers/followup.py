@@ -135,6 +135,7 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
                 target=target,
                 error_code=outcome.code,
                 error_message=outcome.message[:2000],
+                operator=outcome.operator_alert,
                 **common,
             )
             else None

@@ -39,6 +39,7 @@ from platforms.base import (
     Rejected,
     Unknown,
 )
+from scheduler.accounts import RENEWING, renewal_ends_at
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings
 
@@ -241,7 +242,7 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
         )
         return Status.CANCELED
     if isinstance(outcome, Rejected):
-        move(conn, row.id, target=Status.FAILED, claims=0, **told, **common)
+        move(conn, row.id, target=Status.FAILED, claims=0, operator=outcome.operator_alert, **told, **common)
         return Status.FAILED
     if isinstance(outcome, RateLimited):
         move(conn, row.id, target=Status.RETRYING, available_at=outcome.until, claims=0, **told, **common)
@@ -249,6 +250,11 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
     if isinstance(outcome, AuthExpired) and _needs_reconnect(conn, row.account_id):
         hold_for_reconnect(conn, row.id, row.generation, source)
         return Status.HELD
+    if isinstance(outcome, AuthExpired) and (until := renewal_ends_at(conn, row.account_id, report.token_version)):
+        # Asking again before that would only spend its tries. New tokens bring it forward.
+        told |= {"error_code": RENEWING, "attempts": row.attempts}
+        move(conn, row.id, target=Status.RETRYING, available_at=until, claims=0, **told, **common)
+        return Status.RETRYING
     return again_or_fail(conn, settings, row, source, outcome, told, spent)
 
 

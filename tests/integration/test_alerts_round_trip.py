@@ -294,6 +294,23 @@ def test_an_unknown_outcome_is_critical(
     assert "mark-published" in told[0][1]
 
 
+@pytest.mark.parametrize("prepares", [False, True], ids=["publishing", "preparing"])
+def test_what_no_author_can_mend_is_critical(
+    settings: Any, told: list[tuple[str, str]], scheduled: Any, pipeline: Any, fake: FakePlatform, prepares: bool
+) -> None:
+    from platforms.base import Rejected
+
+    refused = Rejected("out_of_credits", "Payment required.", 402, operator_alert=True)
+    fake.prepares = prepares
+    fake.will("prepare" if prepares else "publish", refused if prepares else sent(refused))
+    scheduled("unpaid")
+    pipeline.until_quiet()
+    look(settings)
+    assert told[0][0] == "SchedulerX: 1 needs you, 1 critical"
+    assert "buy credits" in told[0][1]
+    assert "no post of this account" in told[0][1]
+
+
 def test_due_posts_that_do_not_go_out_unless_a_person_stopped_them(
     settings: Any, told: list[tuple[str, str]], scheduled: Any, pipeline: Any, database: Any
 ) -> None:

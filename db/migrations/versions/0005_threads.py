@@ -1,4 +1,4 @@
-"""Threads: one post in several parts, each with attempts of its own.
+"""Threads: one post in several parts, each with attempts of its own. Dead letters that an operator has to mend.
 
 Revision ID: 0005
 Revises: 0004
@@ -31,11 +31,13 @@ def upgrade() -> None:
         "scheduled_posts",
         "status <> 'published' OR parts = 1 OR jsonb_array_length(parts_out) = parts",
     )
+    op.add_column("dead_letters", sa.Column("operator", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("publish_attempts", sa.Column("part", sa.Integer(), server_default="0", nullable=False))
 
 
 def downgrade() -> None:
     op.drop_column("publish_attempts", "part")
+    op.drop_column("dead_letters", "operator")
     op.drop_constraint(op.f("ck_scheduled_posts_whole"), "scheduled_posts", type_="check")
     op.drop_constraint(op.f("ck_scheduled_posts_parts"), "scheduled_posts", type_="check")
     op.drop_column("scheduled_posts", "parts_out")
