@@ -17,7 +17,7 @@ MAX_BOXES = 20_000
 """Boxes that are looked at; a file with more is odd, and what was seen until then counts."""
 MAX_DEPTH = 8
 
-_CONTAINERS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"udta", b"meta", b"ilst"})
+_CONTAINERS = frozenset({b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"udta", b"meta", b"ilst"})
 _TOP = frozenset(
     b"ftyp moov mdat free skip wide moof mfra sidx styp emsg prft pdin uuid meta udta pnot uuid ssix imda".split()
 )
@@ -36,6 +36,8 @@ class Layout:
     """gps, other, trailing: as in ``Probe.private``."""
     complete: bool = True
     """False: a box claims more bytes than the file has."""
+    impossible: bool = False
+    """The index lists more samples than the file has bytes: a few kilobytes would cost a reader gigabytes."""
 
 
 def read(data: Buffer) -> Layout:
@@ -92,6 +94,11 @@ def _index(data: Buffer, start: int, stop: int, layout: Layout, depth: int = 0) 
             inner = min(end, stop)
             if name == b"elst":
                 layout.edit_list = layout.edit_list or _edits(data[body : min(inner, body + 4096)])
+            elif name in {b"stsz", b"stz2"}:
+                _, size, count = struct.unpack_from(">III", data, body)
+                # Of one size for all; otherwise each has its entry in the box, whose length is checked anyway.
+                each = size if name == b"stsz" and size else 1
+                layout.impossible = layout.impossible or count * each > len(data)
             elif name in {b"keys", b"\xa9xyz", b"loci"} or name.startswith(b"\xa9"):
                 _notes(name + bytes(data[body : min(inner, body + 4096)]), layout)
             elif name in _CONTAINERS:

@@ -46,23 +46,30 @@ def open_picture(stream: IO[bytes], kind: str, *, name: str = "") -> ImageFile:
     :param kind: JPEG, PNG, WEBP, GIF, HEIF, AVIF, TIFF or BMP.
     :raises MediaRefused: ``bomb`` (too large to be decoded) or ``corrupt``.
     """
-    # Lazy: a process that never sees a picture does not pay for the decoders.
-    from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-
-    plugins: dict[str, type[ImageFile]] = {
-        "JPEG": JpegImagePlugin.JpegImageFile,
-        "PNG": PngImagePlugin.PngImageFile,
-        "WEBP": WebPImagePlugin.WebPImageFile,
-        "GIF": GifImagePlugin.GifImageFile,
-    }
     with decoding(name), quiet():
-        picture = (plugins.get(kind) or _rarer(kind))(stream)
+        picture = _decoder(kind)(stream)
     check_size(picture.width, picture.height, name=name)
     return picture
 
 
-def _rarer(kind: str) -> type[ImageFile]:
-    """The decoder of a format that most processes never see: its libraries take 10 to 30 MB."""
+def _decoder(kind: str) -> type[ImageFile]:
+    """The decoder of a format. Each is imported when it is needed: some take 15 ms, some 30 MB."""
+    if kind == "JPEG":
+        from PIL import JpegImagePlugin
+
+        return JpegImagePlugin.JpegImageFile
+    if kind == "PNG":
+        from PIL import PngImagePlugin
+
+        return PngImagePlugin.PngImageFile
+    if kind == "WEBP":
+        from PIL import WebPImagePlugin
+
+        return WebPImagePlugin.WebPImageFile
+    if kind == "GIF":
+        from PIL import GifImagePlugin
+
+        return GifImagePlugin.GifImageFile
     if kind == "HEIF":
         import pillow_heif
 

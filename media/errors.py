@@ -5,6 +5,7 @@ MediaError
  ├── StoreUnavailable    the object store did not do what was asked
  ├── RemoteUnavailable   a remote file could not be fetched now; it may be tried again
  └── MachineFailed       this machine could not just now; it may be tried again
+      └── NoRoom         its disk is full
 """
 
 from __future__ import annotations
@@ -38,3 +39,7 @@ class RemoteUnavailable(MediaError):
 
 class MachineFailed(MediaError):
     """This machine could not do it just now (disk full, killed, no process to be had); may be tried again."""
+
+
+class NoRoom(MachineFailed):
+    """The disk has no room for the file beside what has to stay free; may be tried again when it has."""

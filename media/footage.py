@@ -60,9 +60,15 @@ def look(path: Path, name: str, size: int) -> tuple[str, str, int, int, int, tup
     import av
 
     av.logging.set_level(None)
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        # Before FFmpeg, which believes what an index claims. Of files of other kinds nothing is found.
+        layout = boxes.read(data)
+        starts = bytes(data[:12])
+    if layout.impossible:
+        raise MediaRefused("bomb", "its index lists more samples than the file has bytes", file=name)
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            return _look(container, path, name, size)
+            return _look(container, layout, starts, name, size)
     except MemoryError:
         raise MediaRefused("bomb", "the video does not fit into memory", file=name) from None
     except MediaRefused:
@@ -77,20 +83,19 @@ def _words(error: Exception) -> str:
 
 
 def _look(
-    container: InputContainer, path: Path, name: str, size: int
+    container: InputContainer, layout: boxes.Layout, starts: bytes, name: str, size: int
 ) -> tuple[str, str, int, int, int, tuple[str, ...], Clip]:
     known = _CONTAINERS.get(container.format.name)
     if known is None:
         message = f"videos of the kind {container.format.name} are not supported; save it as MP4"
         raise MediaRefused("unsupported", message, file=name)
-    layout = boxes.Layout()
     if known[0] == "MP4":
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            layout = boxes.read(data)
-            if bytes(data[8:12]) == b"qt  " or bytes(data[4:8]) != b"ftyp":
-                known = ("MOV", "video/quicktime")
+        if starts[8:12] == b"qt  " or starts[4:8] != b"ftyp":
+            known = ("MOV", "video/quicktime")
         if not layout.complete:
             raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
+    else:
+        layout = boxes.Layout()
     stream = _picture_stream(container, name)
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:

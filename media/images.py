@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 SHRINK_STEPS = 8
 """How often a picture is made smaller to save bytes; each step takes at least a fifth of its area."""
+
+DECODED = 4 / 3
+"""How much larger than wanted a JPEG is decoded at least; the good filter does the rest. Measured against decoding
+all of it (12 megapixels to 1440 pixels): similarity 0.98 to 0.99 for text, fine rings and photographs (a bicubic filter
+on all of it: 0.97 to 0.99), for half of the CPU time. At 1, what the filter has to work with shows in fine lines."""
 
 _SAVES: dict[str, tuple[str, dict[str, Any]]] = {
     JPEG: ("JPEG", {}),
@@ -243,8 +249,8 @@ def _upright(opened: ImageFile, kind: str, orientation: int, placed: Placed) -> 
         crop, target = crop[::-1], target[::-1]
     full = opened.size
     if kind == "JPEG":
-        # libjpeg scales while it decodes; twice the target leaves the good filter enough to work with.
-        wanted = tuple(max(1, 2 * full[i] * target[i] // crop[i]) for i in (0, 1))
+        # libjpeg scales while it decodes, by leaving out the finest waves of each block.
+        wanted = tuple(max(1, math.ceil(DECODED * full[i] * target[i] / crop[i])) for i in (0, 1))
         if wanted[0] < full[0] and wanted[1] < full[1]:
             opened.draft(None, (wanted[0], wanted[1]))
     opened.load()
@@ -320,10 +326,10 @@ def _finish(picture: Image, profile: object, placed: Placed, recipe: Recipe) -> 
 
 
 def _srgb(picture: Image, profile: object) -> Image:
-    from PIL import ImageCms
-
     if not isinstance(profile, bytes) or not profile:
         return picture
+    from PIL import ImageCms
+
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if is_srgb(ImageCms.getProfileDescription(source).strip()):
@@ -384,10 +390,12 @@ def _by_quality(picture: Image, mime: str, recipe: Recipe, note: bytes) -> tuple
             return _good_enough(picture, mime, quality, recipe, note)
     bearable = len(best) < picture.width * picture.height * 0.9
     if mime == JPEG and bearable and len(best) < recipe.max_bytes * 1.2:
-        # The search looks at plain files, which are written several times faster. This makes a progressive
-        # one of the same picture, some percent smaller (pointless where a fifth is missing). libjpeg needs
-        # all of it in one buffer, for which Pillow sets aside a byte a pixel: hence what is bearable.
-        polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=True)
+        # The search looks at plain files, which are written several times faster. This makes a better packed one
+        # of the same pixels: with tables of its own (5 % smaller, for 14 ms a megapixel of CPU time), where bytes
+        # are short also progressive (11 %, for 40 ms; pointless where a fifth is missing). libjpeg needs all of it
+        # in one buffer, for which Pillow sets aside a byte a pixel: hence what is bearable.
+        short = quality < recipe.quality or len(best) > recipe.max_bytes
+        polished = _save(picture, mime, quality, recipe, note, optimize=True, progressive=short)
         best = min(best, polished, key=len)
     return best, quality
 

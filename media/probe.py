@@ -153,8 +153,8 @@ def _probe(stream: IO[bytes], path: Path, size: int, name: str) -> Probe:
         orientation = exif.read(exif_of(picture, anatomy, kind)).orientation
         # Pillow would decode a whole GIF to count its frames; the anatomy already has. The pages of a TIFF and
         # the pictures of a HEIF burst are no animation: the first (primary) one counts.
-        frames = anatomy.frames if kind == "GIF" else int(getattr(picture, "n_frames", 1))
-        frames = 1 if kind in {"TIFF", "HEIF"} else frames
+        counted = anatomy.frames if kind == "GIF" else 1
+        frames = int(getattr(picture, "n_frames", 1)) if kind in {"PNG", "WEBP", "AVIF"} else counted
         check_size(width, height, frames=frames, name=name)
         mode = picture.mode
         icc = profile_name(picture.info.get("icc_profile"))
@@ -198,10 +198,17 @@ def exif_of(picture: ImageFile, anatomy: containers.Anatomy, kind: str) -> bytes
         return anatomy.exif
     if kind == "TIFF":
         # The file is one EXIF block itself; Pillow turns the picture while it decodes.
-        notes = {tag: str(picture.getexif().get(tag, "")) for tag in (exif.ARTIST, exif.COPYRIGHT)}
+        with quiet():
+            notes = {tag: str(picture.getexif().get(tag, "")) for tag in (exif.ARTIST, exif.COPYRIGHT)}
         return exif.rights(exif.Exif(artist=notes[exif.ARTIST], copyright=notes[exif.COPYRIGHT]))
-    block = picture.info.get("exif")
-    return block if isinstance(block, bytes) else b""
+    found = picture.info.get("exif")
+    block = found if isinstance(found, bytes) else b""
+    if kind == "HEIF":
+        # libheif has turned the picture as its boxes (irot, imir) say. An orientation in EXIF says the same again or,
+        # where it stands alone, nothing that counts: "no image transformations expressed by Exif" (ISO/IEC 23000-22,
+        # 7.3.10.1), and libheif, libvips and ImageMagick leave it aside.
+        return exif.rights(exif.read(block))
+    return block
 
 
 def _probe_video(path: Path, size: int, sha256: str, name: str) -> Probe:

@@ -51,8 +51,18 @@ _STILL_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"mif1": "image/h
 _STILL_BRANDS |= dict.fromkeys([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"], "image/heic")
 
 
+_SIGNATURES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"GIF87a", "image/gif"),
+               (b"GIF89a", "image/gif"))  # fmt: skip
+
+
 def sniff(head: bytes) -> str:
     """The MIME type of a file that begins with ``head``; ``application/octet-stream`` where nobody knows."""
+    # The usual pictures first, by the same marks that libmagic looks for: reading its rules takes 50 ms of CPU time.
+    for mark, mime in _SIGNATURES:
+        if head.startswith(mark):
+            return mime
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
     # pylibmagic puts the library where python-magic looks for it, so the order matters. Lazy: 8 MB of rules.
     import pylibmagic  # noqa: F401 - imported for its effect
     import magic  # isort: skip

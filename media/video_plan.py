@@ -93,7 +93,8 @@ def decide(probe: Probe, rule: MediaRule, fit: str, name: str) -> tuple[VideoPla
     if not coding:
         return VideoPlan(copy_video=True, **sound, **rights), actions
     placed = _placed(probe, limits, fit, where, name)
-    fps = _fps(probe, limits)
+    # Made steady where it must be, even where the source is: a picture that cannot be decoded would leave a gap.
+    fps = _fps(probe, limits) or (probe.clip.fps if probe.clip and limits.steady else 0.0)
     most = _most_bits(probe, limits, sound["audio"] != "none")
     placed, smaller = _bearable(placed, probe, limits, fps or _rate(probe), most, where, name)
     actions += smaller

@@ -12,8 +12,11 @@ from media import recipe, rules
 from media.errors import MachineFailed, MediaRefused, StoreUnavailable
 from media.sandbox import normalize, probe_own
 from platforms import registry
-from scheduler.cli.output import REFUSED, emit, say, told
+from scheduler.cli.output import FAILED, REFUSED, emit, say, told
 from scheduler.errors import Refused, UnknownAccount
+
+MACHINE = "machine_failed"
+"""The reason where it is not the file that is at fault."""
 
 app = typer.Typer(no_args_is_help=True, help="Look at files; list and prune what is stored.")
 
@@ -25,6 +28,12 @@ def inspect(
         str | None, typer.Option("--for", metavar="PLATFORM[:PLACEMENT]", help="Judge it for this platform.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write what the platform would get into this folder.")] = None,
+    cover: Annotated[
+        float | None, typer.Option(min=0, help="Also make a cover (JPEG) of each video, taken at this second.")
+    ] = None,
+    fit: Annotated[str, typer.Option(help="A ratio that is not taken: refuse, pad or crop.")] = "refuse",
+    background: Annotated[str, typer.Option(help="Behind transparent and padded areas.")] = "#ffffff",
+    animation: Annotated[str, typer.Option(help="One that is not taken: keep (refused) or first_frame.")] = "keep",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Say what files are and what would be done to make them fit. Exit 0: fits or can be made to fit, 2: refused.
@@ -35,14 +44,21 @@ def inspect(
         rule = _rule(for_) if for_ else None
         if out is not None and rule is None:
             raise Refused("--out needs --for: without a platform there is nothing to make")
-        found = [_one(name, rule, out) for name in files]
+        if cover is not None and out is None:
+            raise Refused("--cover needs --for and --out: a platform to make it for and a folder to put it into")
+        try:
+            options = recipe.Options(fit=fit, background=background, animation=animation)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        found = [_one(name, rule, out, options, cover) for name in files]
     if as_json:
         emit(found)
     else:
         for one in found:
             _say(one)
-    if not all(one["ok"] for one in found):
-        raise typer.Exit(REFUSED)
+    reasons = {one["reason"]["code"] for one in found if not one["ok"]}
+    if reasons:
+        raise typer.Exit(FAILED if reasons == {MACHINE} else REFUSED)
 
 
 @app.command("list")
@@ -136,7 +152,9 @@ def _rule(words: str) -> rules.MediaRule:
     return known[name]
 
 
-def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str, Any]:
+def _one(
+    name: str, rule: rules.MediaRule | None, out: Path | None, options: recipe.Options, cover: float | None
+) -> dict[str, Any]:
     told_: dict[str, Any] = {
         "path": name,
         "ok": False,
@@ -144,17 +162,19 @@ def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str,
         "probe": None,
         "actions": [],
         "output": None,
+        "size_after": None,
+        "cover": None,
     }
     path = Path(name).expanduser()
     try:
         found = probe_own(path, name=name)
         told_["probe"] = found.as_json()
         if rule is not None:
-            wrong = rules.violations(found, rule, name=name)
+            wrong = rules.violations(found, rule, name=name, fit=options.fit, still=options.still)
             if wrong:
                 told_["reason"] = {"code": wrong[0].code, "message": wrong[0].message}
                 return told_
-            plan = recipe.plan(found, rule, name=name)
+            plan = recipe.plan(found, rule, options=options, name=name)
             told_["actions"] = [{"name": one.name, "why": one.why} for one in plan.actions]
             with tempfile.TemporaryDirectory() as scratch:
                 folder = out or Path(scratch)
@@ -163,11 +183,13 @@ def _one(name: str, rule: rules.MediaRule | None, out: Path | None) -> dict[str,
                 told_["actions"] = [{"name": one.name, "why": one.why} for one in made.actions]
                 told_["output"] = str(made.path) if out else None
                 told_["size_after"] = made.size
+                if cover is not None and found.clip is not None:
+                    told_["cover"] = str(normalize(path, recipe.poster(rule, at_s=cover), folder).path)
     except MediaRefused as error:
         told_["reason"] = {"code": error.code, "message": error.message}
         return told_
     except MachineFailed as error:
-        told_["reason"] = {"code": "machine_failed", "message": str(error)}
+        told_["reason"] = {"code": MACHINE, "message": str(error)}
         return told_
     told_["ok"] = True
     return told_
@@ -187,5 +209,6 @@ def _say(one: dict[str, Any]) -> None:
     say(f"{one['path']}: {what}")
     for action in one["actions"]:
         say(f"  {action['name']}: {action['why']}")
-    if one["output"]:
-        say(f"  -> {one['output']}")
+    for made in (one["output"], one["cover"]):
+        if made:
+            say(f"  -> {made}")

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 
+class Skipped(Exception):
+    """What is to be measured cannot be measured here; why. No failure."""
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least ``share`` (0 to 1) of all values do not exceed: the nearest rank.
 

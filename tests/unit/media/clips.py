@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import subprocess
 from array import array
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import av
 from PIL import Image, ImageDraw
+
+from media import ffmpeg
 
 av.logging.set_level(None)
 QUIET = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "ultrafast"}}
@@ -95,4 +99,52 @@ def only_sound(path: Path) -> Path:
     with av.open(str(path), "w", format="mp4") as out:
         speech = out.add_stream("aac", rate=44_100, layout="mono")
         _tone(out, speech, "mono", 44_100, 0.5)
+    return path
+
+
+def by_hand(path: Path, *arguments: str) -> Path:
+    """What ffmpeg makes of these arguments, for what PyAV cannot write."""
+    command = [ffmpeg.program(), "-nostdin", "-loglevel", "error", "-y", *arguments, str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def turned(path: Path) -> Path:
+    """A video as a telephone takes it upright: 160 x 120 as coded, to be turned a quarter to the right."""
+    flat = video(path.with_suffix(".flat"))
+    return by_hand(path, "-display_rotation", "-90", "-i", str(flat), "-c", "copy", "-f", "mp4")
+
+
+def interlaced(path: Path) -> Path:
+    """25 pictures a second of two fields each."""
+    source = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=50:duration=1", "-vf", "interlace")
+    coded = ("-flags", "+ildct+ilme", "-c:v", "libx264", "-x264opts", "tff=1", "-pix_fmt", "yuv420p", "-f", "mp4")
+    return by_hand(path, *source, *coded)
+
+
+def endless(path: Path, *, count: int = 2_000_000, filled: bool = True) -> Path:
+    """A video that claims so many pictures of one byte each: decoding them takes minutes.
+
+    :param filled: with a box that makes the claim possible; without it the file has a few kilobytes.
+    """
+    data = bytearray(video(path).read_bytes())
+    if filled:
+        data += struct.pack(">I4s", count, b"free") + bytes(count - 8)
+    struct.pack_into(">II", data, data.index(b"stsz") + 8, 1, count)
+    struct.pack_into(">I", data, data.index(b"stsc") + 16, count)
+    struct.pack_into(">I", data, data.index(b"stts") + 12, count)
+    path.write_bytes(data)
+    return path
+
+
+def claiming(path: Path, width: int, height: int) -> Path:
+    """An AVI of JPEG pictures, each of which claims another size than it has."""
+    data = bytearray(video(path, form="avi", codec="mjpeg", pixels="yuvj420p").read_bytes())
+    struct.pack_into("<II", data, data.index(b"strf") + 12, width, height)
+    mark = b"\xff\xc0\x00\x11\x08"
+    at = data.index(mark)
+    while at >= 0:
+        struct.pack_into(">HH", data, at + len(mark), height, width)
+        at = data.find(mark, at + 1)
+    path.write_bytes(data)
     return path

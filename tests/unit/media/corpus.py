@@ -93,3 +93,73 @@ def written(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
     path.write_bytes(data)
     return path
+
+
+def heic(image: Image.Image, *, boxes: bool = False, tag: int = 1) -> bytes:
+    """A HEIC that says how it is turned by its own boxes (a quarter to the right), by EXIF (``tag``), by both or none.
+
+    :param image: as stored, before anything turns it.
+    """
+    import pillow_heif
+
+    block = exif(orientation=6 if boxes else 1, gps=False).tobytes()
+    made = pillow_heif.from_pillow(image)
+    made.info["exif"] = block
+    out = io.BytesIO()
+    made.save(out, quality=90)
+    data = bytearray(out.getvalue())
+    # The encoder writes both alike; the tag's value is then set to what was asked for.
+    entry = data.index(struct.pack(">HHI", 0x0112, 3, 1))
+    struct.pack_into(">H", data, entry + 8, tag)
+    assert (b"irot" in data) is boxes
+    return bytes(data)
+
+
+def many_frames_webp(frames: int) -> bytes:
+    """A WebP that repeats one frame of a pixel."""
+    two = encoded(Image.new("RGB", (1, 1)), "WEBP", save_all=True, append_images=[Image.new("RGB", (1, 1), "red")])
+    first = two.index(b"ANMF")
+    length = 8 + struct.unpack_from("<I", two, first + 4)[0]
+    body = two[8:first] + two[first : first + length] * frames
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def many_frames_png(frames: int) -> bytes:
+    """An animated PNG that claims so many frames."""
+    data = animation(2, "PNG", (8, 8))
+    at = data.index(b"acTL")
+    return data[: at - 4] + png_chunk(b"acTL", struct.pack(">II", frames, 0)) + data[at + 16 :]
+
+
+def text_bomb() -> bytes:
+    """A PNG of 60 kB whose note unpacks to 60 MB."""
+    data = encoded(Image.new("RGB", (8, 8)), "PNG")
+    note = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(60_000_000)))
+    return data[:33] + note + data[33:]
+
+
+def endless_tiff() -> bytes:
+    """A TIFF whose last directory leads back to its first."""
+    data = bytearray(encoded(Image.new("RGB", (8, 8)), "TIFF"))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * entries, first)
+    return bytes(data)
+
+
+def cut(path: Path, length: int) -> Path:
+    """The file without its last bytes."""
+    path.write_bytes(path.read_bytes()[:-length])
+    return path
+
+
+def with_more(path: Path, more: bytes) -> Path:
+    """The file with something behind it."""
+    path.write_bytes(path.read_bytes() + more)
+    return path
+
+
+def bent(data: bytes) -> bytes:
+    """With one byte in the middle turned over."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]

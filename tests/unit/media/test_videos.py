@@ -8,6 +8,7 @@ from pathlib import Path
 import clips
 import corpus
 import pytest
+from PIL import Image
 
 from media.boxes import read
 from media.errors import MediaRefused
@@ -200,6 +201,37 @@ def test_a_cover_out_of_a_video(tmp_path: Path) -> None:
     last = normalize(source, poster(REEL, at_s=99.0), tmp_path / "out")
     assert (first.mime, first.width, first.height, first.kind) == ("image/jpeg", 160, 120, "image")
     assert first.sha256 != last.sha256
+
+
+def test_a_cover_shows_its_moment_upright_and_in_ordinary_colours(tmp_path: Path) -> None:
+    film = clips.video(tmp_path / "film", seconds=2, size=(320, 240))
+    # A yellow square wanders from left to right.
+    for at_s, share in [(0.0, 0.0), (1.0, 0.5), (1.9, 0.95)]:
+        with Image.open(normalize(film, poster(REEL, at_s=at_s), tmp_path / "out").path) as cover:
+            found = [x for x in range(cover.width) if is_yellow(cover.getpixel((x, 90)))]
+        assert abs(min(found) / (320 - 60) - share) < 0.05
+    upright = normalize(clips.turned(tmp_path / "upright"), poster(REEL), tmp_path / "out")
+    assert (upright.width, upright.height) == (120, 160)
+    bright = clips.video(tmp_path / "hdr", codec="libx265", pixels="yuv420p10le", colour=(9, 16, 9))
+    made_of_hdr = normalize(bright, poster(REEL), tmp_path / "out")
+    assert (made_of_hdr.mime, probe(made_of_hdr.path).mode) == ("image/jpeg", "RGB")
+
+
+def test_a_cover_keeps_within_its_limits(tmp_path: Path) -> None:
+    film = clips.video(tmp_path / "film", size=(640, 480))
+    small = replace(REEL, video=replace(REEL.video, max_width=200, max_height=100))  # type: ignore[arg-type, type-var]  # has one
+    cover = normalize(film, poster(small, max_bytes=4_000), tmp_path / "out")
+    assert max(cover.width, cover.height) <= 200
+    assert cover.size <= 4_000
+    assert "quality" in [action.name for action in cover.actions]
+    found = probe(cover.path)
+    assert (found.private, found.orientation) == ((), 1)
+
+
+def is_yellow(pixel: object) -> bool:
+    assert isinstance(pixel, tuple)
+    red, green, blue = pixel
+    return red > 200 and green > 150 and blue < 90
 
 
 def test_boxes_never_raise(tmp_path: Path) -> None:
