@@ -118,6 +118,8 @@ class Instagram:
     def validate(self, draft: Draft) -> list[Violation]:
         """Options, caption, number and mix of media, alt texts. Formats and sizes are ``media.rules``."""
         wrong = list(option_violations(Options, draft.options, self.name))
+        if comments.is_comment(draft):
+            return wrong  # its length is the option's
         if wrong:
             # What else is wrong hangs on options that cannot be read.
             return wrong

@@ -29,7 +29,14 @@ from platforms.tiktok import api as tiktok
 
 SHARED = Path(os.environ.get("SCHEDULERX_SHARED") or Path(__file__).parents[2].parent / "shared") / "specs"
 TIKTOK_FILE = "tiktok-content-posting.json"
-META = ("IGUser", "IGUserForIGOnlyAPI", "IGMedia", "ShadowIGMediaBuilder", "IGRefreshAccessTokenForIGOnlyAPI")
+META = (
+    "IGUser",
+    "IGUserForIGOnlyAPI",
+    "IGMedia",
+    "IGMediaForIGOnlyAPI",
+    "ShadowIGMediaBuilder",
+    "IGRefreshAccessTokenForIGOnlyAPI",
+)
 
 pytestmark = [
     pytest.mark.shared,
@@ -192,6 +199,12 @@ def test_each_request_to_instagram_is_described() -> None:
                 assert known is not None, (node, sent.method, name)
                 assert given <= known, (node, name, given - known)
             seen.add(f"{sent.method} {name}")
+        elif path.endswith("/comments"):
+            for node in ("IGMedia", "IGMediaForIGOnlyAPI"):
+                known = edge(node, sent.method, "comments")
+                assert known is not None
+                assert given <= known
+            seen.add(f"{sent.method} comments")
         else:
             # A node by its id: the account, a container, a media.
             assert sent.effect is Effect.READ
@@ -200,7 +213,7 @@ def test_each_request_to_instagram_is_described() -> None:
             seen.add("node")
     assert seen == {
         "me", "refresh", "rupload", "node", "GET content_publishing_limit", "POST media", "POST media_publish",
-        "GET media", "GET stories",
+        "GET media", "GET stories", "POST comments", "GET comments",
     }  # fmt: skip
 
 

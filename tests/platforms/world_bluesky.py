@@ -12,13 +12,15 @@ from conformance import Refusal, Subject, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 from worlds import picture
 
-from platforms.base import AccountRef, AuthExpired, Draft, MediaKind, NotSent, RateLimited, Rejected, Unknown
+from platforms.base import AccountRef, AuthExpired, Draft, MediaKind, NotSent, RateLimited, Rejected, ReplyTo, Unknown
 from platforms.bluesky import PLATFORM as BLUESKY
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 BOB = "did:plc:z72i7hdynmk6r22z27h6tvur"
 PDS = "https://morel.us-east.host.bsky.network"
 POST = "app.bsky.feed.post"
+EARLIER = {rkey: {"$type": POST, "text": rkey, "createdAt": "2026-01-01T00:00:00Z"} for rkey in ("3root", "3parent")}
+"""The parts of a thread that are there."""
 
 
 def cid(value: Any, codec: int = 0x71) -> str:
@@ -63,7 +65,8 @@ class BlueskyWorld:
             case ("POST", "com.atproto.repo.putRecord"):
                 return self.put(sent.json)
             case ("GET", "com.atproto.repo.getRecord"):
-                found = self.records.get((sent.params["collection"], sent.params["rkey"]))
+                found = EARLIER.get(sent.params["rkey"])
+                found = found or self.records.get((sent.params["collection"], sent.params["rkey"]))
                 if found is None:
                     return Answer(400, {"error": "RecordNotFound", "message": "Could not locate record"})
                 uri = f"at://{DID}/{sent.params['collection']}/{sent.params['rkey']}"
@@ -135,6 +138,13 @@ BLUESKY_SUBJECT = Subject(
         "images": Draft("Two", BLUESKY_ACCOUNT, (picture(alt="one"), picture(300_000, sha="b"))),
         "video": Draft("", BLUESKY_ACCOUNT, (CLIP,)),
         "card": Draft("See example.com/tea", BLUESKY_ACCOUNT, options={"card_title": "Tea"}),
+        "part": Draft(
+            "And then?",
+            BLUESKY_ACCOUNT,
+            part=2,
+            parts=3,
+            reply_to=ReplyTo(f"at://{DID}/{POST}/3parent", f"at://{DID}/{POST}/3root"),
+        ),
         "gated": Draft(
             "Quiet",
             BLUESKY_ACCOUNT,

@@ -20,6 +20,7 @@ from platforms.base import (
     NotSent,
     RateLimited,
     Rejected,
+    ReplyTo,
     Unknown,
 )
 from platforms.instagram import PLATFORM as INSTAGRAM
@@ -58,11 +59,12 @@ class InstagramWorld:
         self.ids = itertools.count(17_889_455_560_051_444)
         self.containers: dict[str, dict[str, Any]] = {}
         self.media: list[dict[str, Any]] = []
+        self.comments: list[dict[str, Any]] = []
         self.used = 2
         self.uploaded: dict[str, bytes] = {}
 
     def published(self) -> list[str]:
-        return [one["id"] for one in self.media]
+        return [one["id"] for one in (*self.media, *self.comments)]
 
     def __call__(self, sent: Sent) -> Answer:
         parts = sent.path.strip("/").split("/")
@@ -91,6 +93,13 @@ class InstagramWorld:
                 story = edge == "stories"
                 shown = [one for one in reversed(self.media) if (one["media_product_type"] == "STORY") is story]
                 return Answer(200, {"data": shown})
+            case ("POST", [_, "1790", "comments"]):
+                said_at = NOW.strftime("%Y-%m-%dT%H:%M:%S+0000")
+                comment = {"id": str(next(self.ids)), "text": sent.form["message"], "timestamp": said_at}
+                self.comments.append({**comment, "username": "acme"})
+                return Answer(200, {"id": comment["id"]})
+            case ("GET", [_, "1790", "comments"]):
+                return Answer(200, {"data": self.comments[::-1]})
             case ("GET", [_, node]) if node in self.containers:
                 return self.status(node)
             case ("GET", [_, node]) if node == USER:
@@ -166,6 +175,7 @@ INSTAGRAM_SUBJECT = Subject(
         ),
         "story": draft_of("", image(), placement="story"),
         "video-story": draft_of("", clip(), placement="story"),
+        "comment": Draft("#soup", INSTAGRAM_ACCOUNT, part=1, parts=2, reply_to=ReplyTo("1790", "1790")),
     },
     too_long=draft_of("x" * 2201, image()),
     refusals=[

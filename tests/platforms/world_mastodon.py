@@ -11,7 +11,7 @@ from conformance import Refusal, Subject, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 from worlds import picture
 
-from platforms.base import AccountRef, AuthExpired, Draft, MediaKind, NotSent, RateLimited, Rejected, Unknown
+from platforms.base import AccountRef, AuthExpired, Draft, MediaKind, NotSent, RateLimited, Rejected, ReplyTo, Unknown
 from platforms.mastodon import PLATFORM as MASTODON
 
 SERVER = "https://mastodon.example"
@@ -90,7 +90,7 @@ class MastodonWorld:
             "spoiler_text": sent.json.get("spoiler_text", ""),
             "media_attachments": [self.media[media_id] for media_id in sent.json.get("media_ids", [])],
             "poll": {"options": [{"title": title} for title in poll["options"]]} if poll else None,
-            "in_reply_to_id": None,
+            "in_reply_to_id": sent.json.get("in_reply_to_id"),
             "reblog": None,
         }
         self.statuses.append(status)
@@ -126,6 +126,7 @@ MASTODON_SUBJECT = Subject(
         ),
         "images": Draft("Two", MASTODON_ACCOUNT, (picture(alt="one"), picture(300_000, sha="b"))),
         "video": Draft("", MASTODON_ACCOUNT, (CLIP,), {"sensitive": True}),
+        "part": Draft("And then?", MASTODON_ACCOUNT, part=2, parts=3, reply_to=ReplyTo("1090", "1089")),
         "warned": Draft("Rosebud", MASTODON_ACCOUNT, options={"spoiler_text": "How it ends"}),
         "poll": Draft(
             "Which?", MASTODON_ACCOUNT, options={"poll": {"options": ["a", "b"], "expires_in": 3600, "multiple": True}}

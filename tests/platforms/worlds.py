@@ -21,6 +21,7 @@ from platforms.base import (
     NotSent,
     RateLimited,
     Rejected,
+    ReplyTo,
     Unknown,
 )
 from platforms.pinterest import PLATFORM as PINTEREST
@@ -159,6 +160,8 @@ class XWorld:
             post["text"] = f"{body['text']} {link}".strip()
             post["attachments"] = {"media_keys": keys}
             post["entities"] = {"urls": [{"url": link, "expanded_url": page}]}
+        if "reply" in body:
+            post["referenced_tweets"] = [{"type": "replied_to", "id": body["reply"]["in_reply_to_tweet_id"]}]
         self.posts.append(post)
         return Answer(201, {"data": {"id": post["id"], "text": post["text"]}})
 
@@ -276,6 +279,7 @@ X_SUBJECT = Subject(
         "images": Draft("Two", X_ACCOUNT, (picture(alt="one"), picture(3_000_000, sha="b"))),
         "gif": Draft("", X_ACCOUNT, (picture(kind=MediaKind.GIF, alt="it moves"),), {"made_with_ai": True}),
         "video": Draft("It plays", X_ACCOUNT, (clip(alt="a boat"),)),
+        "part": Draft("And then?", X_ACCOUNT, part=2, parts=3, reply_to=ReplyTo("2070", "2069")),
         "poll": Draft("Which?", X_ACCOUNT, options={"poll": {"options": ["a", "b"], "duration_minutes": 60}}),
     },
     too_long=Draft("日" * 141, X_ACCOUNT),
