@@ -193,7 +193,7 @@ class TikTokJobs:
         if not SHORTEST_VIDEO_S <= clip.duration_s <= longest:
             return "duration_check_failed"
         sides = (clip.width, clip.height)
-        return "" if SMALLEST_SIDE <= min(sides) and max(sides) <= LARGEST_SIDE else "picture_size_check_failed"
+        return "" if min(sides) >= SMALLEST_SIDE and max(sides) <= LARGEST_SIDE else "picture_size_check_failed"
 
     def _accept(self, job: Media, request: Request, pictures: list[Picture]) -> None:
         told = json.loads(job.category)

@@ -83,7 +83,8 @@ def test_a_thread_is_checked_scheduled_shown_and_edited(run: Any, accounts: None
     found = {one["platform"]: one for one in json.loads(checked.stdout)["targets"]}
     assert found["x"]["parts"] == [3, 3]
     assert "no_threads" in {one["code"] for one in found["pinterest"]["violations"]}
-    done = run("post", "one", "--part", "two", "--part", "three", "--to", "x:acme", "--at", "2031-01-01T10:00Z", "--json")
+    parts = ("--part", "two", "--part", "three")
+    done = run("post", "one", *parts, "--to", "x:acme", "--at", "2031-01-01T10:00Z", "--json")
     made = json.loads(done.stdout)
     assert (done.exit_code, made["thread"], made["scheduled"][0]["parts"]) == (0, ["two", "three"], 3)
     number = str(made["id"])

@@ -93,13 +93,8 @@ class InstagramWorld:
                 story = edge == "stories"
                 shown = [one for one in reversed(self.media) if (one["media_product_type"] == "STORY") is story]
                 return Answer(200, {"data": shown})
-            case ("POST", [_, "1790", "comments"]):
-                said_at = NOW.strftime("%Y-%m-%dT%H:%M:%S+0000")
-                comment = {"id": str(next(self.ids)), "text": sent.form["message"], "timestamp": said_at}
-                self.comments.append({**comment, "username": "acme"})
-                return Answer(200, {"id": comment["id"]})
-            case ("GET", [_, "1790", "comments"]):
-                return Answer(200, {"data": self.comments[::-1]})
+            case (_, [_, "1790", "comments"]):
+                return self.comment(sent)
             case ("GET", [_, node]) if node in self.containers:
                 return self.status(node)
             case ("GET", [_, node]) if node == USER:
@@ -107,6 +102,14 @@ class InstagramWorld:
             case ("GET", [_, node]):
                 return Answer(200, {"id": node, "permalink": f"https://www.instagram.com/p/{node}/"})
         return no(100, 33)
+
+    def comment(self, sent: Sent) -> Answer:
+        if sent.method == "GET":
+            return Answer(200, {"data": self.comments[::-1]})
+        said_at = NOW.strftime("%Y-%m-%dT%H:%M:%S+0000")
+        made = {"id": str(next(self.ids)), "text": sent.form["message"], "timestamp": said_at, "username": "acme"}
+        self.comments.append(made)
+        return Answer(200, {"id": made["id"]})
 
     def status(self, made: str) -> Answer:
         held = self.containers[made]
