@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import threading
 from importlib.metadata import entry_points
 
 from platforms.base import Platform
 from platforms.errors import UnknownPlatform
 
 GROUP = "schedulerx.platforms"
+_one_at_a_time = threading.RLock()
+"""Modules share parts of one another. Where two threads import such modules at once, Python breaks the deadlock by
+giving one of them a module that is half done, and that thread's import fails."""
 
 
 @functools.cache
@@ -26,7 +30,8 @@ def get(name: str) -> Platform:
     found = entry_points(group=GROUP, name=name)
     if not found:
         raise UnknownPlatform(f"There is no platform {name!r}; there are: {', '.join(names())}.")
-    module = next(iter(found)).load()
+    with _one_at_a_time:
+        module = next(iter(found)).load()
     if not isinstance(module, Platform):
         raise UnknownPlatform(f"What is registered for {name!r} does not have the face of a platform module.")
     return module

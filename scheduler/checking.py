@@ -120,9 +120,7 @@ def _check_part(
         return wrong, []
     wrong += [
         Violation(one.code, one.message, one.field, one.file, draft.account.platform)
-        for one in rules.violations_of_set(
-            [probe for probe, _ in probes], rule, still=post.animation == "first_frame"
-        )
+        for one in rules.violations_of_set([probe for probe, _ in probes], rule, still=post.animation == "first_frame")
         if one.code not in {bad.code for bad in wrong}
     ]
     return wrong, recipes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -36,7 +36,9 @@ from platforms.base import (
     Violation,
 )
 from platforms.outcomes import mapping, option_violations
-from platforms.tiktok import api, creator, lookup, status, tokens, upload
+from platforms.readiness import Looked, Waiting
+from platforms.tiktok import api, connect, creator, lookup, readiness, status, tokens, upload
+from platforms.tiktok.kinds import KINDS
 from platforms.tiktok.models import (
     CAPTION_LIMIT,
     DESCRIPTION_LIMIT,
@@ -73,6 +75,8 @@ class TikTok:
     api_hosts = frozenset({api.HOST, api.UPLOAD_HOST})
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
+    connector = connect.CONNECTOR
+    kinds_of_post = KINDS
     capabilities = Capabilities(
         title="TikTok",
         text_limit=CAPTION_LIMIT,
@@ -308,3 +312,11 @@ class TikTok:
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When the access token runs out."""
         return oauth.expires_at(credentials)
+
+    def ready_check(self, call: Call, waiting: Sequence[Waiting]) -> Looked:
+        """What the creator may do now, and whether the day's cap is reached."""
+        return readiness.check(call, waiting)
+
+    def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
+        """When nothing renews the access any more."""
+        return readiness.access_ends_at(credentials)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -25,9 +26,12 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from scheduler.cli import demo_posts
 from scheduler.cli.output import FAILED, console, posts_table, say
-from scheduler.cli.pictures import draw
 
+LEAD_S = 11.0
+"""From scheduling to the first post, seconds: so long the media have to be made and uploaded."""
+ENDS = ("published", "failed", "missed", "canceled", "held")
 START_S = 90.0
 FINISH_S = 120.0
 STOP_S = 120.0
@@ -38,14 +42,15 @@ class DemoFailed(Exception):
 
 
 def demo(
-    posts: Annotated[int, typer.Option(min=1, max=200, help="How many posts, each to both platforms.")] = 4,
+    posts: Annotated[int, typer.Option(min=1, max=50, help="How many posts with a picture.")] = 4,
     out: Annotated[Path, typer.Option(help="Where the result is written, as JSON.")] = Path("demo.json"),
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to look around, until Ctrl-C.")] = False,
 ) -> None:
-    """Publish real pictures through the whole pipeline to emulated platforms on this machine. Takes under a minute.
+    """Publish pictures and a video to all six platforms, emulated on this machine. Takes under a minute.
 
     Example: schedulerx demo --keep
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="sx-demo-"))
     folder.chmod(0o755)  # as root, Postgres runs as another user and has to pass through
     try:
@@ -65,6 +70,11 @@ def demo(
     say(f"published {done} of {len(rows)}")
     if done != len(rows):
         raise typer.Exit(FAILED)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends the demo as Ctrl-C does: what it started is stopped in order."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -131,8 +141,7 @@ def _stack(folder: Path, page: str) -> Iterator[Path]:
         {
             "SCHEDULERX_HOME": str(folder / "home"),
             "SCHEDULERX_SPOOL_ID": f"demo-{os.getpid()}",
-            "SCHEDULERX_X_API_URL": page,
-            "SCHEDULERX_PINTEREST_API_URL": page,
+            **{f"SCHEDULERX_{platform.upper()}_API_URL": page for platform in demo_posts.PLATFORMS},
             "SCHEDULERX_LOG_FORMAT": "console",
             # The demo posts more in a minute than a careful person would in an hour.
             "SCHEDULERX_BURST_COUNT": "1000",
@@ -157,34 +166,18 @@ def _stack(folder: Path, page: str) -> Iterator[Path]:
 
 def _run(folder: Path, count: int, page: str, log: Path) -> list[dict[str, Any]]:
     """What a user's script does: accounts, pictures, posts; then watches."""
-    from scheduler import Media, accounts, schedule
     from scheduler import posts as store
     from scheduler.api import database
-    from scheduler.settings import current
+    from scheduler.errors import SchedulerXError
 
-    settings = current()
-    for platform in ("x", "pinterest"):
-        with database() as conn:
-            accounts.add(conn, settings, platform, "acme", {"access_token": f"sandbox-{platform}-acme"})
-            row = accounts.find(conn, f"{platform}:acme")
-        identity = accounts.identify(settings, row)
-        with database() as conn:
-            accounts.keep_identity(conn, row.id, identity)
-    boards = [board["name"] for board in identity.facts["boards"]]
-    pictures = draw(folder / "pictures", count)
-    say(f"Scheduling {count} posts with pictures, each to x:acme and pinterest:acme. The profiles: {page}")
-    begin = datetime.now(UTC) + timedelta(seconds=3)
-    ids = []
-    for number, (picture, words) in enumerate(pictures):
-        made = schedule(
-            f"{words} (post {number + 1} of {count}) https://example.com/{number + 1}",
-            to=["x:acme", "pinterest:acme"],
-            at=begin + timedelta(seconds=2 * number),
-            media=[Media(picture, alt=words)],
-            options={"pinterest": {"board": boards[number % len(boards)], "title": words[:100]}},
-            idempotency_key=f"demo-{number}",
-        )
-        ids.append(made.id)
+    total = demo_posts.expected(count)
+    try:
+        who = demo_posts.connect(page)
+        say(f"Scheduling {count} posts with pictures and one with a video on six platforms. The profiles: {page}")
+        begin = datetime.now(UTC) + timedelta(seconds=LEAD_S)
+        ids = demo_posts.post_all(folder, count, begin, who)
+    except SchedulerXError as error:
+        raise DemoFailed(f"{error}\n{_tail(log)}") from None
 
     def look() -> list[store.ScheduledPost]:
         with database() as conn:
@@ -199,7 +192,7 @@ def _run(folder: Path, count: int, page: str, log: Path) -> list[dict[str, Any]]
         TimeElapsedColumn(),
         console=out,
     )
-    task = bar.add_task("published", total=2 * count)
+    task = bar.add_task("published", total=total)
     end = time.monotonic() + FINISH_S
     with (
         Live(console=out, refresh_per_second=5, transient=True) if out.is_terminal else contextlib.nullcontext() as live
@@ -209,7 +202,7 @@ def _run(folder: Path, count: int, page: str, log: Path) -> list[dict[str, Any]]
             bar.update(task, completed=sum(row.status == "published" for row in rows))
             if live is not None:
                 live.update(Group(posts_table(rows), bar))
-            if all(row.status in {"published", "failed", "missed", "canceled", "held"} for row in rows):
+            if all(row.status in ENDS for row in rows):
                 break
             if time.monotonic() > end:
                 say(f"Not all ended within {FINISH_S:.0f} s; the last lines of the log:\n{_tail(log)}")

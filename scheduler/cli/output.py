@@ -12,14 +12,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from scheduler.errors import InvalidPost, NotConfigured, Refused, SchedulerXError
-from scheduler.posts import ScheduledPost
+
+if TYPE_CHECKING:
+    from scheduler.posts import ScheduledPost
 
 FAILED = 1
 REFUSED = 2

@@ -1,4 +1,4 @@
-"""Pictures for the demo, drawn here: some as they should be, some with what a real camera roll has."""
+"""Pictures and a short video for the demo, drawn here: some as they should be, some as a real camera roll has them."""
 
 from __future__ import annotations
 
@@ -65,4 +65,50 @@ def scene(size: tuple[int, int], palette: tuple[tuple[int, int, int], ...], seed
         ]
         shade = tuple(max(0, channel - 22 * layer) for channel in ground)
         pen.polygon([(0, height), *edge, (width + 16, height)], fill=shade)
+    return picture
+
+
+FILM_SIZE = (540, 960)
+FILM_FPS = 24
+
+
+def film(path: Path, seconds: float = 5.0) -> str:
+    """A short upright video with a silent sound track: the sun goes down behind the hills. Returns what it shows.
+
+    :raises media.errors.MachineFailed: this machine has no ffmpeg, or its disk is full.
+    """
+    from media import ffmpeg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = round(seconds * FILM_FPS)
+    width, height = FILM_SIZE
+    arguments = [
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(FILM_FPS), "-i", "pipe:0",
+        "-f", "lavfi", "-i", "anullsrc=r=44100:cl=stereo", "-t", str(seconds),
+        "-c:v", "libx264", "-preset", "ultrafast", "-crf", "23", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", "-use_editlist", "0", "-map_metadata", "-1",
+        ffmpeg.place_of(path),
+    ]  # fmt: skip
+    ffmpeg.run(arguments, name=path.name, pictures=(sunset(FILM_SIZE, at / count).tobytes() for at in range(count)))
+    return "The sun sets behind red hills"
+
+
+def sunset(size: tuple[int, int], done: float) -> Image.Image:
+    """One picture of the film; ``done`` from 0 to 1."""
+    sky, disc, ground = PALETTES[0]
+    width, height = size
+    shade = 1.0 - 0.55 * done
+    picture = Image.new("RGB", size, tuple(int(channel * shade) for channel in sky))
+    pen = ImageDraw.Draw(picture)
+    radius = width // 5
+    middle = (width // 2, int(height * (0.25 + 0.45 * done)))
+    pen.ellipse((middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius), fill=disc)
+    for layer in range(3):
+        base = height * (6 + layer) // 10
+        edge = [
+            (x, base + int(math.sin(x / width * math.tau * (1.5 + layer) + layer) * height / 18))
+            for x in range(0, width + 16, 16)
+        ]
+        fill = tuple(int(max(0, channel - 22 * layer) * shade) for channel in ground)
+        pen.polygon([(0, height), *edge, (width + 16, height)], fill=fill)
     return picture

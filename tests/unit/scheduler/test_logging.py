@@ -178,3 +178,24 @@ def test_json_lines_are_json_with_what_is_bound(written, request):
         told = json.loads(line)
         assert (told["event"], told["number"], told["correlation_id"], told["level"]) == ("said", 1, "c-1", "warning")
         assert told["timestamp"].endswith("Z")
+
+
+def test_only_our_own_loggers_are_believed_to_have_taken_secrets_out(written):
+    logging.getLogger("somebody.else").warning("told access_token=abcdefgh12345", extra={"_clean": True, "secret": "x"})
+    logs.logger("ours").warning("said", words="access_token=abcdefgh12345", token="abcdefgh12345")
+    try:
+        int("access_token=abcdefgh12345")
+    except ValueError:
+        logging.getLogger("somebody.else").exception("failed")
+        logs.logger("ours").exception("failed")
+    assert "abcdefgh12345" not in written()
+    assert written().count(HIDDEN) >= 6
+    assert "_clean" not in written()
+
+
+def test_a_line_is_cleaned_once(written, monkeypatch):
+    cleaned = []
+    monkeypatch.setattr(logs, "clean", lambda words: cleaned.append(words) or words)
+    logs.logger("ours").warning("said", words="some words")
+    assert cleaned.count("some words") == 1
+    assert "some words" in written()

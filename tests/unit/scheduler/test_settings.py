@@ -109,3 +109,17 @@ def test_settings_are_read_once(bare_environment, monkeypatch):
     first = bare_environment.change(max_attempts=3)
     monkeypatch.setenv("SCHEDULERX_MAX_ATTEMPTS", "4")
     assert current() is first
+
+
+@pytest.mark.parametrize(
+    ("words", "leads"),
+    [("24,1", [86_400, 3600]), ("0.5 48", [172_800, 1800]), ("1,1", [3600]), ("", []), (" ", [])],
+)
+def test_readiness_hours(bare_environment, words, leads):
+    assert bare_environment.change(readiness_hours=words).readiness_leads() == leads
+
+
+@pytest.mark.parametrize("words", ["0", "-1", "soon", "1;2", "337", "nan"])
+def test_readiness_hours_that_are_none(bare_environment, words):
+    with pytest.raises(NotConfigured, match="readiness_hours"):
+        bare_environment.change(readiness_hours=words)
