@@ -15,11 +15,15 @@ from sqlalchemy import Connection, Row, text
 
 CLOCK = "(SELECT clock_timestamp())"
 
+HINT_LOST = "hint_lost"
+"""What a row says whose queued lease ran out: its hint was lost, or whoever took it died before the intent."""
+
 DISPATCH_CANDIDATES = text(f"""
     SELECT s.id, s.generation, s.status, s.account_id, s.claims,
            s.window_ends_at <= {CLOCK} AS over,
            s.checkpoint_expires_at IS NOT NULL AND s.checkpoint_expires_at <= {CLOCK} AS stale_checkpoint,
-           coalesce((s.checkpoint ->> '_prepared') = 'true', false) AS prepared, s.needs_prepare
+           coalesce((s.checkpoint ->> '_prepared') = 'true', false) AS prepared, s.needs_prepare,
+           coalesce(s.error_code = '{HINT_LOST}', false) AS lost_before
       FROM scheduled_posts s
      WHERE s.media_ready AND NOT s.paused
        AND ((s.status = 'scheduled' AND NOT s.needs_prepare) OR s.status IN ('ready', 'retrying'))
@@ -27,11 +31,12 @@ DISPATCH_CANDIDATES = text(f"""
      ORDER BY s.available_at, s.id
      LIMIT :batch
        FOR UPDATE SKIP LOCKED
-""")  # noqa: S608 - CLOCK is a constant of this module
+""")  # noqa: S608 - CLOCK and HINT_LOST are constants of this module
 
 PREPARE_CANDIDATES = text(f"""
     SELECT s.id, s.generation, s.status, s.account_id, s.claims,
-           s.window_ends_at <= {CLOCK} AS over, false AS stale_checkpoint, false AS prepared, s.needs_prepare
+           s.window_ends_at <= {CLOCK} AS over, false AS stale_checkpoint, false AS prepared, s.needs_prepare,
+           false AS lost_before
       FROM scheduled_posts s
      WHERE s.media_ready AND NOT s.paused AND s.status = 'scheduled' AND s.needs_prepare
        AND s.platform = :platform AND s.available_at <= {CLOCK}
@@ -123,6 +128,8 @@ class Claimed:
 
     id: int
     generation: int
+    lost_before: bool = False
+    """Its last hint came to nothing: whoever takes this one shall count it before doing anything else."""
 
 
 def candidates(conn: Connection, *, platform: str, prepare: bool, batch: int) -> Sequence[Row[Any]]:
@@ -149,7 +156,8 @@ def take(
             "why": why,
         },
     )
-    return [Claimed(row.id, row.generation) for row in taken]
+    lost = {row.id for row in rows if row.lost_before}
+    return [Claimed(row.id, row.generation, row.id in lost) for row in taken]
 
 
 def account_facts(conn: Connection, ids: Sequence[int]) -> dict[int, Row[Any]]:

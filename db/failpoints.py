@@ -8,10 +8,11 @@ A rule::
 
     {"name": "intent.*", "action": "kill", "subject": 17, "count": 1}
 
-``name`` is a pattern. ``subject`` is what the place is about: mostly the id of a scheduled post. ``count`` is
-how often it strikes (None: always), ``skip`` how many hits pass before, ``probability`` is for dice. The
-counters are files in ``SCHEDULERX_FAILPOINTS_STATE``, so that a process that is started again is not struck
-again; each strike is also written to ``strikes.jsonl`` there.
+``name`` is a pattern. ``subject`` is what the place is about: mostly the id of a scheduled post. ``part`` is
+the part of a thread of posts, from 0, where the place knows it. ``count`` is how often it strikes (None:
+always), ``skip`` how many hits pass before, ``probability`` is for dice. The counters are files in
+``SCHEDULERX_FAILPOINTS_STATE``, so that a process that is started again is not struck again; each strike is
+also written to ``strikes.jsonl`` there.
 
 This module imports nothing of ours: every layer may use it.
 """
@@ -132,18 +133,20 @@ class Plan:
                 self._rules = []
         return self._rules
 
-    def hit(self, name: str, subject: Any, handle: Any) -> None:
+    def hit(self, name: str, subject: Any, handle: Any, part: int | None = None) -> None:
         """Strikes, if a rule says so."""
         with self._lock:
-            found = next((rule for rule in self.rules() if self._strikes(rule, name, subject)), None)
+            found = next((rule for rule in self.rules() if self._strikes(rule, name, subject, part)), None)
         if found is not None:
-            self._note(found, name, subject)
+            self._note(found, name, subject, part)
             ACTIONS[found["action"]](found, handle)
 
-    def _strikes(self, rule: dict[str, Any], name: str, subject: Any) -> bool:
+    def _strikes(self, rule: dict[str, Any], name: str, subject: Any, part: int | None) -> bool:
         if not fnmatch.fnmatchcase(name, rule["name"]):
             return False
         if rule.get("subject") is not None and str(rule["subject"]) != str(subject):
+            return False
+        if rule.get("part") is not None and rule["part"] != part:
             return False
         if "probability" in rule and self._dice.random() >= rule["probability"]:
             return False
@@ -163,9 +166,9 @@ class Plan:
             return True
         return False
 
-    def _note(self, rule: dict[str, Any], name: str, subject: Any) -> None:
-        line = {"name": name, "action": rule["action"], "subject": subject, "rule": rule["id"], "pid": os.getpid(),
-                "at": time.time()}  # fmt: skip
+    def _note(self, rule: dict[str, Any], name: str, subject: Any, part: int | None) -> None:
+        line = {"name": name, "action": rule["action"], "subject": subject, "part": part, "rule": rule["id"],
+                "pid": os.getpid(), "at": time.time()}  # fmt: skip
         out = os.open(self._state / "strikes.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(out, (json.dumps(line) + "\n").encode())
@@ -195,13 +198,19 @@ def hit(name: str, subject: Any = None, handle: Any = None) -> None:
     """A named place. ``handle`` is the connection (or socket) that ``cut`` would cut."""
     if ARMED is None:
         return
-    ARMED.hit(name, subject if subject is not None else getattr(_here, "subject", None), handle)
+    own = subject is not None
+    part = None if own else getattr(_here, "part", None)
+    ARMED.hit(name, subject if own else getattr(_here, "subject", None), handle, part)
 
 
-def about(subject: Any) -> None:
-    """What this thread works on, for places that do not know it."""
+def about(subject: Any, part: int | None = None) -> None:
+    """What this thread of the process works on, for places that do not know it.
+
+    :param part: of a thread of posts, as soon as it is known.
+    """
     if ARMED is not None:
         _here.subject = subject
+        _here.part = part
 
 
 def naive_resend() -> bool:

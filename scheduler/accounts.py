@@ -32,6 +32,10 @@ switches = table_of(Switch)
 ALL_STOPPED = select(switches.c.name).where(switches.c.name == "all")
 webhooks = table_of(Webhook)
 
+RENEWING = "token_expired"
+"""What a post says that waits for its account's tokens to be renewed."""
+RENEWAL_LOOK_S = 3.0
+"""How soon a post is tried again whose account's tokens are about to be renewed, seconds."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
 
@@ -393,3 +397,17 @@ __all__ = [
     "rotate_keys",
     "split",
 ]
+
+
+def renewal_ends_at(conn: Connection, account_id: int, token_version: int) -> datetime | None:
+    """When to look again at an account whose tokens are being renewed, or could not be so far; None: neither.
+
+    Asked under the account's lock, so that new tokens are either seen here or see the post that waits for them.
+    """
+    lease, after = accounts.c.refresh_lease_expires_at, accounts.c.refresh_after
+    soon = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, RENEWAL_LOOK_S)
+    this = (accounts.c.id == account_id) & (accounts.c.token_version == token_version)
+    found: datetime | None = conn.execute(
+        select(func.greatest(lease, after, soon)).where(this, (lease > func.clock_timestamp()) | after.is_not(None))
+    ).scalar_one_or_none()
+    return found

@@ -8,10 +8,7 @@ the text's hash tells which version it was.
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,12 +17,12 @@ from sqlalchemy import Connection, insert, text
 
 from db.models import AuditEntry, table_of
 from db.transitions import storable
+from scheduler.actor import acting_as as acting_as  # noqa: PLC0414 - audit's callers name who acts by it
+from scheduler.actor import actor as actor  # noqa: PLC0414 - as above
 from scheduler.logging import logger, scrub
 
 log = logger(__name__)
 entries = table_of(AuditEntry)
-
-_actor: ContextVar[str | None] = ContextVar("actor", default=None)
 
 PRUNE_BATCH = 10_000
 
@@ -41,32 +38,6 @@ class Entry:
     subject: str
     before: dict[str, Any]
     after: dict[str, Any]
-
-
-def actor() -> str:
-    """Who acts in this context: the person at the command, or the user under whom a script runs."""
-    known = _actor.get()
-    if known is not None:
-        return known
-    try:
-        return f"script:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "script"
-
-
-def act_as(who: str) -> None:
-    """Names the actor for the rest of this context."""
-    _actor.set(who)
-
-
-@contextlib.contextmanager
-def acting_as(who: str) -> Iterator[None]:
-    """Names the actor for a while, for services that act for several people."""
-    token = _actor.set(who)
-    try:
-        yield
-    finally:
-        _actor.reset(token)
 
 
 def record(

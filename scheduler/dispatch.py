@@ -79,7 +79,8 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
                 hit("claim.after_commit", platform)
                 for one in taken:
                     hit("claim.before_hint", one.id)
-                    send(PREPARE if prepare else DELIVER, (one.id, one.generation), None)
+                    counted = (True,) if one.lost_before else ()
+                    send(PREPARE if prepare else DELIVER, (one.id, one.generation, *counted), None)
                 sent += len(taken)
                 free -= len(taken)
                 if seen == 0 or len(taken) == seen:

@@ -10,6 +10,7 @@ fields named like a secret lose their value, and what looks like a secret is cut
 
 from __future__ import annotations
 
+import functools
 import http.client
 import logging
 import re
@@ -30,6 +31,13 @@ SECRET_NAMES = re.compile(
 )
 PLAIN_NAMES = frozenset({"token_version", "idempotency_key", "platform_key", "token_expires_at"})
 STREAMS = ("audit", "security", "performance")
+_CLEAN = "_clean"
+
+
+@functools.lru_cache(maxsize=1024)
+def _named_secret(key: str) -> bool:
+    """Whether a field's name says that its value is a secret. Remembered: the same few names are in every line."""
+    return key not in PLAIN_NAMES and SECRET_NAMES.search(key) is not None
 
 
 def scrub(value: Any) -> Any:
@@ -39,10 +47,7 @@ def scrub(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {
-            key: HIDDEN if SECRET_NAMES.search(str(key)) and key not in PLAIN_NAMES else scrub(one)
-            for key, one in value.items()
-        }
+        return {key: HIDDEN if _named_secret(str(key)) else scrub(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [scrub(one) for one in value]
     # What a renderer would write of it by itself (an exception, a response, bytes), it may write clean only.
@@ -59,16 +64,24 @@ def tell_stream(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """structlog processor: no secret leaves the process by a log line."""
     for key, value in list(event.items()):
-        if SECRET_NAMES.search(key) and key not in PLAIN_NAMES:
+        if _named_secret(key):
             event[key] = HIDDEN
         elif key not in {"_record", "_from_structlog", "exc_info"}:
             event[key] = scrub(value)
     return event
 
 
+def _redact_foreign(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog processor: ``redact`` for records that did not come through our loggers, which clean theirs."""
+    if event.pop(_CLEAN, False) and event.get("_from_structlog"):
+        return event
+    return redact(logger, method, event)
+
+
 def _adapted(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
     """structlog processor: hands the event to our formatter, or as one line to whatever logging the script has."""
     if _state["ours"]:
+        event[_CLEAN] = True
         return structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)
     return structlog.processors.KeyValueRenderer(key_order=["event"])(logger, method, redact(logger, method, event))
 
@@ -90,7 +103,7 @@ def configure(*, form: str = "auto", level: str = "INFO") -> None:
     :param form: ``json``, ``console``, or ``auto``: console on a terminal, JSON elsewhere.
     """
     human = form == "console" or (form == "auto" and sys.stderr.isatty())
-    last: list[Any] = [structlog.processors.format_exc_info, tell_stream, redact]
+    last: list[Any] = [tell_stream]
     if human:
         plain = structlog.dev.plain_traceback
         last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
@@ -105,7 +118,13 @@ def configure(*, form: str = "auto", level: str = "INFO") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*SHARED, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            # Only when its traceback has become words.
+            processors=[
+                structlog.processors.format_exc_info,
+                _redact_foreign,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *last,
+            ],
         )
     )
     root = logging.getLogger()

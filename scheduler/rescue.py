@@ -70,18 +70,22 @@ def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
             error_code="worker_lost",
             error_message="the worker ended while the post was being sent",
         )
-    elif status is Status.PREPARING and row.claims >= settings.max_claims:
+    elif _begun(row) and row.claims >= settings.max_claims:
         fail_as_crash(conn, row.id, row.generation, status, row.claims)
-    elif status is Status.QUEUED and row.prepared:
+    elif status is Status.QUEUED:
+        # From outside both look the same. The next hint is counted before anything else is done with the post,
+        # so a post that takes its worker down each time ends, and an emptied broker costs no post its life.
         move(
             conn,
             row.id,
             generation=row.generation,
             source=status,
-            target=Status.READY,
+            target=Status.READY if row.prepared else Status.SCHEDULED,
             by="rescue",
-            why="the hint was lost; nothing was called",
+            why=f"the worker {row.leased_by} ended" if _begun(row) else "the hint or its worker was lost",
             available_at=func.clock_timestamp(),
+            error_code=claims.HINT_LOST,
+            error_message="its hint or its worker was lost before anything was sent; it is tried again",
         )
     else:
         move(
@@ -94,6 +98,11 @@ def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
             why="the hint or its worker was lost; nothing was published",
             available_at=func.clock_timestamp(),
         )
+
+
+def _begun(row: Row[Any]) -> bool:
+    """Whether a worker is known to have begun with it: the lease is not dispatch's any more."""
+    return row.status in {Status.QUEUED, Status.PREPARING} and not str(row.leased_by).startswith("dispatch")
 
 
 def ready_media(conn: Connection) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -40,6 +41,8 @@ class Child:
         self._cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
         self._said_ready = False
+        self._forced = False
+        self._orphans_until: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -48,7 +51,8 @@ class Child:
 
     def launch(self) -> None:
         """Start it. The output is a new pipe each time: the last one may still hold unread lines."""
-        self._said_ready = False
+        self._said_ready = self._forced = False
+        self._orphans_until = None
         self._process = subprocess.Popen(
             list(self.program.argv),
             env=self._environment,
@@ -65,13 +69,22 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return False
-        if not ended_unreaped(process):
+        if not ended_unreaped(process) or self._orphans_may_go_on(process.pid):
             return True
         # The pid, and with it the group's number, cannot be used again before wait(): this is our group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return False
+
+    def _orphans_may_go_on(self, group: int) -> bool:
+        """Whether it has left something running that is given time to finish (calls that are under way)."""
+        if self._forced or not self.program.orphans_grace_s:
+            return False
+        now = time.monotonic()
+        if self._orphans_until is None:
+            self._orphans_until = now + self.program.orphans_grace_s
+        return now < self._orphans_until and processes.others_in_group(group)
 
     @property
     def succeeded(self) -> bool:
@@ -97,9 +110,12 @@ class Child:
         if process is None or not self.alive():
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if level == 0:
+            if level == 0 and self._orphans_until is None:
                 process.send_signal(self.program.stop_signal)
+            elif level == 0:  # it has ended, and only what it left behind goes on
+                os.killpg(process.pid, self.program.stop_signal)
             else:
+                self._forced = True
                 os.killpg(process.pid, signal.SIGKILL)
 
 

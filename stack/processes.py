@@ -6,6 +6,7 @@ random word that only our children inherit), or if it is the recorded pid with t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -68,6 +69,15 @@ def marked(mark: str) -> dict[str, list[psutil.Process]]:
         if theirs == mark and running(process):
             found.setdefault(name, []).append(process)
     return found
+
+
+def others_in_group(group: int) -> bool:
+    """Whether a process other than the group's leader runs in the process group of that number."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if process.pid != group and os.getpgid(process.pid) == group and running(process):
+                return True
+    return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, pause: float = 0.01) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .backoff import STEADY_AFTER_S, backoff
 from .children import Child, LineReader
 from .console import Console
 from .home import ProcessRecord, StackError
@@ -23,10 +24,6 @@ from .processes import record_of
 from .programs import Program
 from .service import Unit
 
-BACKOFF_FIRST_S = 1.0
-BACKOFF_LONGEST_S = 30.0
-STEADY_AFTER_S = 60.0
-"""Alive for so long, a unit has recovered: its next death is its first again."""
 READY_PATIENCE_S = 60.0
 """A program that never says that it is ready, but runs, counts as ready after this."""
 HURRIED_GRACE_S = 5.0
@@ -55,11 +52,6 @@ class Watched:
         self.running = False
         self.launch_at = now + pause
         return pause
-
-
-def backoff(deaths: int) -> float:
-    """1, 2, 4, 8, 16, 30, 30 ... seconds."""
-    return min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(deaths, 10))
 
 
 class Supervisor:
@@ -197,19 +189,21 @@ class Supervisor:
 
     def _launch_due(self) -> None:
         now = time.monotonic()
-        changed = False
+        launched: list[Watched] = []
         for one in self._watched:
             if one.launch_at is None or now < one.launch_at or not self._wanted(one):
                 continue
-            again = one.deaths > 0
             one.launched_at, one.launch_at = now, None
             if self._launch(one.unit):
-                one.running = changed = True
-                self.console.say(f"{one.unit.name} {'runs again' if again else 'started'} (process {one.unit.pid})")
+                one.running = True
+                launched.append(one)
             else:
                 one.note_death()
-        if changed:
-            self._record_pids()
+        if launched:
+            self._record_pids()  # first: whoever reads that it runs may look for it
+        for one in launched:
+            how = "runs again" if one.deaths else "started"
+            self.console.say(f"{one.unit.name} {how} (process {one.unit.pid})")
 
     def _record_pids(self) -> None:
         if self._on_pids is None:

@@ -123,6 +123,7 @@ def usual_programs(
         beat_schedule=str(home / "beat" / "schedule"),
         spool_id=environment.get(SPOOL_VARIABLE) or socket.gethostname(),
         cores=environment.get("SCHEDULERX_CORES"),
+        publishers=environment.get("SCHEDULERX_PUBLISH_PROCESSES"),
         flower_port=str(flower_port) if flower_port is not None else None,
         flower_db=str(home / "log" / "flower.db"),
         monitor_port=environment.get("SCHEDULERX_MONITOR_PORT") or str(monitor_port),

@@ -18,13 +18,14 @@ from scheduler.settings import current
 
 log = logger(__name__)
 
-role = {"queue": "worker"}
-"""Set once at start by ``workers.signals``: what this process is for."""
+role = {"queue": "worker", "place": ""}
+"""Set once at start: what this process is for (``workers.signals``), and, where several processes share it, which of
+them it is ("1-", by ``workers.__main__``)."""
 
 
 def worker_name() -> str:
-    """Who holds a lease: queue, host and process."""
-    return f"{role['queue']}@{socket.gethostname()}:{os.getpid()}"
+    """Who holds a lease: queue, place among the processes of its worker, host and process."""
+    return f"{role['queue']}@{role['place']}{socket.gethostname()}:{os.getpid()}"
 
 
 @functools.cache

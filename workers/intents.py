@@ -24,6 +24,8 @@ posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
 
 ONE_MORE_CLAIM = posts.c.claims + 1
+ONE_FEWER = posts.c.claims - 1
+SAME = posts.c.claims + 0
 """Built once: building a statement costs more than running it."""
 PAUSED_LOOK_S = 5.0
 """How often a paused post that waits for its last step is looked at, seconds."""
@@ -71,7 +73,7 @@ def intend(
         by=worker,
         lease_s=lease_s,
         why="attempt " + str(attempt_id),
-        claims=ONE_MORE_CLAIM,
+        claims=SAME if _counted(work.row) else ONE_MORE_CLAIM,
     )
     if moved is None:
         return None
@@ -91,6 +93,11 @@ def intend(
         )
     )
     return Intent(attempt_id, moved, work, lease_s)
+
+
+def _counted(row: Row[Any]) -> bool:
+    """Whether this claim was counted before the post was loaded (``workers.publish.deliver``)."""
+    return row.status == Status.QUEUED and not str(row.leased_by).startswith("dispatch")
 
 
 def _stopped(conn: Connection, settings: Settings, work: Work, source: Status) -> bool:
@@ -210,7 +217,9 @@ def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:
 
 
 def put_back(conn: Connection, row: Row[Any], *, why: str, **values: Any) -> None:
-    """A queued row that cannot go now waits again; nothing was called."""
+    """A queued row that cannot go now waits again; nothing was called. Its worker lives: that does not count."""
+    if _counted(row):
+        values["claims"] = ONE_FEWER
     move(
         conn,
         row.id,

@@ -40,13 +40,14 @@ from platforms.base import (
     Unknown,
 )
 from platforms.errors import FenceExpired, TransportError
+from scheduler.accounts import RENEWING, renewal_ends_at
 from scheduler.logging import logger
 from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import running_seconds, send, stopping, worker_name
 from workers.intents import Intent, intend, intent_committed
-from workers.ledger import Report, hold_for_reconnect, note_account
+from workers.ledger import ACCOUNT_LOCK, Report, hold_for_reconnect, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
 
@@ -62,9 +63,9 @@ class Stale(Exception):
 
 
 @task("publish.deliver")
-def deliver_task(scheduled_post_id: int, generation: int) -> None:
+def deliver_task(scheduled_post_id: int, generation: int, counted: bool = False) -> None:
     """Publishes one scheduled post, if the hint still holds."""
-    deliver(current(), scheduled_post_id, generation)
+    deliver(current(), scheduled_post_id, generation, counted)
 
 
 @task("publish.prepare")
@@ -74,12 +75,21 @@ def prepare_task(scheduled_post_id: int, generation: int) -> None:
 
 
 def deliver(
-    settings: Settings, scheduled_post_id: int, generation: int, *, source: Status = Status.QUEUED
+    settings: Settings,
+    scheduled_post_id: int,
+    generation: int,
+    counted: bool = False,
+    *,
+    source: Status = Status.QUEUED,
 ) -> Status | None:
     """Publishes a post; a thread part by part, as long as all goes well. What stops it goes on from there.
 
+    :param counted: its last hint came to nothing. Perhaps because the post takes its worker down before the
+        intent could count it: so it is counted first. A healthy post is spared that commit.
     :returns: the new status; None: nothing was sent, or decided elsewhere.
     """
+    if counted and not _begin(settings, scheduled_post_id, generation, Status.QUEUED):
+        return None
     status, more = _deliver_part(settings, scheduled_post_id, generation, source)
     while status is Status.PROCESSING and more and not stopping():
         following = _generation(settings, scheduled_post_id)
@@ -181,6 +191,7 @@ def _intend(settings: Settings, scheduled_post_id: int, generation: int, source:
                     source=source,
                 )
             )
+            about(scheduled_post_id, holder[0].work.part if holder[0] is not None else None)
             hit("intent.before_commit", handle=conn)
     except DBAPIError as error:
         if not lost_connection(error) or not holder or holder[0] is None:
@@ -246,7 +257,7 @@ def prepare(settings: Settings, scheduled_post_id: int, generation: int) -> Stat
     """Uploads and the like, ahead of time; the new status, or None: stale."""
     about(scheduled_post_id)
     hit("prepare.start")
-    if not _begin_prepare(settings, scheduled_post_id, generation):
+    if not _begin(settings, scheduled_post_id, generation, Status.PREPARING):
         return None
     hit("prepare.begun")
     with transaction(settings.database()) as conn:
@@ -280,21 +291,23 @@ def prepare(settings: Settings, scheduled_post_id: int, generation: int) -> Stat
     return status
 
 
-def _begin_prepare(settings: Settings, scheduled_post_id: int, generation: int) -> bool:
-    """Takes the lease over from dispatch; a second hint of the same claim finds it taken."""
+def _begin(settings: Settings, scheduled_post_id: int, generation: int, status: Status) -> bool:
+    """Takes the lease over from dispatch, and counts; a second hint of the same claim finds it taken."""
+    preparing = status is Status.PREPARING
     with transaction(settings.database()) as conn:
         return (
             conn.execute(
                 text("""
                     UPDATE scheduled_posts SET claims = claims + 1, leased_by = :me,
                            lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
-                     WHERE id = :id AND generation = :generation AND status = 'preparing' AND leased_by LIKE 'dispatch%'
+                     WHERE id = :id AND generation = :generation AND status = :status AND leased_by LIKE 'dispatch%'
                 """),
                 {
                     "id": scheduled_post_id,
                     "generation": generation,
                     "me": worker_name(),
-                    "lease_s": settings.prepare_lease_seconds,
+                    "status": status.value,
+                    "lease_s": settings.prepare_lease_seconds if preparing else settings.queued_lease_seconds,
                 },
             ).rowcount
             > 0
@@ -338,6 +351,7 @@ def settle_prepare(
     source = Status.PREPARING
     common: dict[str, Any] = {"generation": generation, "source": source, "by": worker_name()}
     if isinstance(outcome, AuthExpired | RateLimited):
+        conn.execute(ACCOUNT_LOCK, {"id": work.row.account_id})
         note_account(conn, work.row.account_id, work.row.token_version, outcome)
     if isinstance(outcome, Ready):
         done = move(
@@ -359,7 +373,8 @@ def settle_prepare(
         "error_message": getattr(outcome, "message", "")[:2000],
     }
     if isinstance(outcome, Rejected):
-        return Status.FAILED if move(conn, work.id, target=Status.FAILED, **told, **common) else None
+        done = move(conn, work.id, target=Status.FAILED, operator=outcome.operator_alert, **told, **common)
+        return Status.FAILED if done is not None else None
     if isinstance(outcome, AuthExpired) and outcome.permanent:
         return Status.HELD if hold_for_reconnect(conn, work.id, generation, source) else None
     if isinstance(outcome, Processing):
@@ -374,6 +389,11 @@ def settle_prepare(
         )
     elif isinstance(outcome, RateLimited):
         done = move(conn, work.id, target=Status.SCHEDULED, available_at=outcome.until, claims=0, **told, **common)
+    elif isinstance(outcome, AuthExpired) and (
+        until := renewal_ends_at(conn, work.row.account_id, work.row.token_version)
+    ):
+        told["error_code"] = RENEWING
+        done = move(conn, work.id, target=Status.SCHEDULED, available_at=until, claims=0, **told, **common)
     else:
         rules = policy(settings)
         spent = work.row.attempts + 1

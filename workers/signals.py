@@ -57,9 +57,11 @@ def ready(**_: Any) -> None:
     """Stores what an earlier worker of this machine could not, and says that we are here."""
     from sqlalchemy.exc import DBAPIError
 
-    from workers import alive, outcomes
+    from workers import alive, outcomes, tokens
 
     try:
+        if tokens.replay(current()):
+            log.info("tokens.replayed")
         if role["queue"] == "publish":
             found = outcomes.replay(current())
             if found:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 
 from db.crypto import Cipher
 from db.failpoints import hit
@@ -26,6 +27,7 @@ from platforms.errors import TransportError
 from scheduler import accounts as profiles
 from scheduler.logging import logger
 from scheduler.settings import Settings
+from workers import token_spool
 from workers.context import running_seconds, worker_name
 from workers.ledger import hold_for_reconnect
 
@@ -64,32 +66,14 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     hit("refresh.leased", account_id)
     if row is None:
         return False  # somebody is at it, it was done already, or it must wait
-    module = registry.get(row.platform)
-    log.info(
-        "security.credentials_used",
-        purpose="refresh",
-        account=f"{row.platform}:{row.name}",
-        token_version=token_version,
-    )
-    with transaction(settings.database()) as conn:
-        at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
-    read_at = running_seconds()
-    from platforms.http import Client  # here: only refreshing builds its own, and requests needs 6 MB
-
-    http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
     cipher = Cipher(settings.secret())
-    call = Call(
-        http=http,
-        account=profiles.reference(row),
-        credentials=cipher.open(row.credentials),
-        now=lambda: at + timedelta(seconds=running_seconds() - read_at),
-    )
-    try:
-        answer = module.refresh(call)
-    except TransportError as error:
-        answer = NotSent(error.code, error.detail)
-
-    hit("refresh.answered", account_id)
+    # A worker that died may have used the refresh token: asking again with it could cost the account its access.
+    answer: Any = token_spool.take(settings, cipher, account_id, token_version)
+    if answer is None:
+        answer = _ask(settings, row, cipher)
+        hit("refresh.answered", account_id)
+        if isinstance(answer, Refreshed):
+            token_spool.put(settings, cipher, account_id, token_version, answer)
 
     def write() -> bool:
         with transaction(settings.database()) as conn:
@@ -99,8 +83,41 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
 
     # New tokens exist only here until they are stored: a rotated refresh token must not be lost to an outage.
     stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S)
+    token_spool.drop(settings, account_id, token_version)
     log.info("token.refresh", account=f"{row.platform}:{row.name}", answer=type(answer).__name__, stored=stored)
     return stored
+
+
+def _ask(settings: Settings, row: Row[Any], cipher: Cipher) -> Any:
+    """The platform's answer."""
+    module = registry.get(row.platform)
+    log.info(
+        "security.credentials_used",
+        purpose="refresh",
+        account=f"{row.platform}:{row.name}",
+        token_version=row.token_version,
+    )
+    with transaction(settings.database()) as conn:
+        at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    read_at = running_seconds()
+    from platforms.http import Client  # here: only refreshing builds its own, and requests needs 6 MB
+
+    http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
+    call = Call(
+        http=http,
+        account=profiles.reference(row),
+        credentials=cipher.open(row.credentials),
+        now=lambda: at + timedelta(seconds=running_seconds() - read_at),
+    )
+    try:
+        return module.refresh(call)
+    except TransportError as error:
+        return NotSent(error.code, error.detail)
+
+
+def replay(settings: Settings) -> int:
+    """Stores new tokens that an earlier worker of this machine could not; how many."""
+    return token_spool.replay(settings, functools.partial(_refreshed, refused=True))
 
 
 def _refreshed(
@@ -128,8 +145,8 @@ def _refreshed(
                 update(posts)
                 .where(
                     posts.c.account_id == account_id,
-                    posts.c.status == Status.RETRYING.value,
-                    posts.c.error_code.in_(["auth", "token_expired"]),
+                    posts.c.status.in_([Status.RETRYING.value, Status.SCHEDULED.value]),
+                    posts.c.error_code == profiles.RENEWING,
                 )
                 .values(available_at=func.clock_timestamp())
             )

@@ -31,7 +31,7 @@ log = logger(__name__)
 LOAD = """
     SELECT s.id, s.post_id, s.version_id, s.account_id, s.platform, s.status, s.generation, s.due_at, s.available_at,
            s.window_ends_at, s.window_ends_at <= (SELECT clock_timestamp()) AS over, s.needs_prepare, s.checkpoint,
-           s.checkpoint_expires_at, s.attempts, s.claims, s.cancel_requested, s.lookups, s.media_ready,
+           s.checkpoint_expires_at, s.attempts, s.claims, s.leased_by, s.cancel_requested, s.lookups, s.media_ready,
            coalesce((s.checkpoint ->> '_prepared') = 'true', false)
                AND (s.checkpoint_expires_at IS NULL OR s.checkpoint_expires_at > (SELECT clock_timestamp()))
                AS prepared,

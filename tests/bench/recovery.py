@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from db.session import transaction
-from tests.bench import posts
+from tests.bench import posts, pss
 from tests.bench.figures import Figure, Target, percentile
 from tests.bench.world import sandbox, stack, wait_for
 
@@ -43,7 +43,8 @@ def measure(where: Path, *, quick: bool = False) -> dict[str, Figure]:
             return int(found) >= count // 2
 
         wait_for("calls under way", 60.0, under_way, pause_s=0.02)
-        running.programs()["publish"].kill()
+        for one in pss.family(running.programs()["publish"]):  # the parent first: it would begin them anew
+            one.kill()
         with transaction(url) as conn:
             killed_at = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
         page.latency(0.0)

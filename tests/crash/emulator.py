@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,14 +58,18 @@ class KindEmulator(Emulator):
     def link(self, post: Post) -> str:
         return f"/{self.name}/posts/{post.remote_id}"
 
-    def _stored(self, request: Request, text: str, mark: str) -> Response:
+    def _stored(self, request: Request, said: Mapping[str, Any], mark: str) -> Response:
         """The post that was made with this mark, made now if there is none."""
         account = signed_in(request)
         found = self._by_mark(account.name, mark)
         if found is None:
+            before = said.get("reply_to")
+            if before is not None and self.world.ledger.find(self.name, before) is None:
+                raise self.refuse(404, "there is no post to answer")
+            fields = {} if before is None else {"reply_to": before}
             found = self.world.ledger.accept(
-                Post(self.name, account.name, self.world.next_id(), text, [], time.time(), request.began_at,
-                     private={"mark": mark})
+                Post(self.name, account.name, self.world.next_id(), said["text"], [], time.time(), request.began_at,
+                     fields=fields, private={"mark": mark})
             )  # fmt: skip
         return json_response({"id": found.remote_id}, 201)
 
@@ -75,15 +79,16 @@ class KindEmulator(Emulator):
 
     async def create(self, request: Request) -> Response:
         """Without a key every request makes a post."""
-        return self._stored(request, self.json_body(request)["text"], request.headers.get("idempotency-key", ""))
+        return self._stored(request, self.json_body(request), request.headers.get("idempotency-key", ""))
 
     async def put(self, request: Request) -> Response:
         """Create if absent: the client names the record."""
-        return self._stored(request, self.json_body(request)["text"], request.args["rkey"])
+        return self._stored(request, self.json_body(request), request.args["rkey"])
 
     async def list(self, request: Request) -> Response:
         posts = self.world.ledger.newest_first(self.name, signed_in(request).name, lag_s=request.read_lag_s)
-        return json_response({"posts": [{"id": post.remote_id, "text": post.text} for post in posts]})
+        shown = [{"id": post.remote_id, "text": post.text, "reply_to": post.fields.get("reply_to")} for post in posts]
+        return json_response({"posts": shown})
 
     async def container(self, request: Request) -> Response:
         """A container's id holds its content: nothing has to be remembered."""
@@ -100,7 +105,8 @@ class KindEmulator(Emulator):
 
     async def publish(self, request: Request) -> Response:
         """Publishing a container twice gives the same post."""
-        return self._stored(request, _held(request)["text"], request.args["id"])
+        after = self.json_body(request) if request.body else {}
+        return self._stored(request, {**_held(request), **after}, request.args["id"])
 
 
 def _held(request: Request) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from platforms.base import (
     Repeatable,
     Reply,
     Transport,
+    Unknown,
     Violation,
 )
 
@@ -70,8 +71,15 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _said(draft: Draft) -> dict[str, str]:
+    """What a post says: its words, and for a part of a thread what it answers."""
+    return {"text": draft.text, **({"reply_to": draft.reply_to.remote_id} if draft.reply_to else {})}
+
+
 class KindPlatform:
-    """Posts text. ``twostep`` makes its container in ``prepare``, ``polled`` in ``publish`` and then waits."""
+    """Posts text, also in parts. ``twostep`` makes its container in ``prepare``, ``polled`` in ``publish`` and then
+    waits.
+    """
 
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
@@ -83,7 +91,7 @@ class KindPlatform:
         no_media: dict[str, MediaRule] = {}
         self.capabilities = Capabilities(
             title=name, text_limit=500, text_unit="characters", media=no_media, transport=Transport.BYTES,
-            alt_text_limit=None, threads=False, quotas=(), source="tests/crash/emulator.py", prepare_lead_s=0.0,
+            alt_text_limit=None, threads=True, quotas=(), source="tests/crash/emulator.py", prepare_lead_s=0.0,
         )  # fmt: skip
 
     # --- what is declared ---
@@ -149,17 +157,17 @@ class KindPlatform:
                 return made
             if self.name == "polled" and not begun:
                 return Processing(0.2)
-            reply = self._ask(call, "POST", f"containers/{made}/publish", Effect.PUBLISHES)
+            # What is prepared does not know yet what it will answer: that is said by the last step.
+            after = {"reply_to": draft.reply_to.remote_id} if draft.reply_to else None
+            reply = self._ask(call, "POST", f"containers/{made}/publish", Effect.PUBLISHES, after)
         elif self.kind is ReconcileKind.CLIENT_ID:
-            reply = self._ask(call, "PUT", f"records/{call.platform_key}", Effect.PUBLISHES, {"text": draft.text})
+            reply = self._ask(call, "PUT", f"records/{call.platform_key}", Effect.PUBLISHES, _said(draft))
         else:
             key = {"Idempotency_Key": call.platform_key} if self.kind is ReconcileKind.KEYED else {}
-            reply = self._ask(call, "POST", "posts", Effect.PUBLISHES, {"text": draft.text}, **key)
+            reply = self._ask(call, "POST", "posts", Effect.PUBLISHES, _said(draft), **key)
         if reply.status in {200, 201}:
             return Published(str(reply.json()["id"]))
         if reply.status >= 500:
-            from platforms.base import Unknown
-
             return Unknown("server_error", f"answered {reply.status}", reply.status)
         return self._refusal(call, reply)
 
@@ -173,10 +181,12 @@ class KindPlatform:
         reply = self._ask(call, "GET", "posts", Effect.READ)
         if reply.status != 200:
             return Inconclusive(f"answered {reply.status}", 1.0)
+        sought = _said(draft)
         same = [
             post["id"]
             for post in reply.json()["posts"]
-            if post["text"] == draft.text and post["id"] not in doubt.taken_remote_ids
+            if (post["text"], post["reply_to"]) == (sought["text"], sought.get("reply_to"))
+            and post["id"] not in doubt.taken_remote_ids
         ]
         return Found(same[0]) if same else Absent()
 

@@ -17,18 +17,21 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import psutil
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from stack.embedded import EmbeddedStack
-from stack.home import StackError
+from stack.home import StackError, read_secret_key
+from stack.programs import default_programs
 from stack.service import Service
+from tests.crash.judge import Judge
 from tests.crash.kinds import KINDS, install
 
 T = TypeVar("T")
@@ -85,6 +88,9 @@ class Child:
     failures: int = 0
     """Ends by itself, one after the other."""
     wanted: bool = False
+    asked_to_end: bool = False
+    orphans: list[psutil.Process] = field(default_factory=list)
+    """What a killed parent left behind; it ends by itself, but perhaps later than we want."""
 
     def launch(self) -> None:
         """Starts it, once more."""
@@ -94,6 +100,7 @@ class Child:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.wanted = True
+        self.asked_to_end = False
 
     @property
     def pid(self) -> int | None:
@@ -101,14 +108,25 @@ class Child:
         return self.process.pid if self.process is not None and self.process.poll() is None else None
 
     def signal(self, number: signal.Signals) -> bool:
-        """Sends a signal, if it runs. Its own children (a pool of processes) get a kill as well."""
+        """Sends a signal, if it runs. What a process cannot refuse reaches its own children (a pool, a family) too;
+        what it can, it hands on itself.
+        """
         if self.process is None or self.process.poll() is not None:
             return False
-        if number is signal.SIGKILL:
+        if number in {signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT}:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)  # the session is its own: nobody else is in it
         else:
             self.process.send_signal(number)
+        return True
+
+    def kill_parent(self) -> bool:
+        """Kills the process that we started and none of those that it started: they are orphans from then on."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.orphans += psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
         return True
 
     def end(self) -> None:
@@ -117,6 +135,10 @@ class Child:
         self.signal(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
+        for one in self.orphans:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()  # psutil makes sure that it is still the same process
+        self.orphans.clear()
 
 
 @dataclass
@@ -126,11 +148,15 @@ class Rig:
     settings: Mapping[str, str] = field(default_factory=dict)
     publishers: int = 4
     publish_slots: int = 1
+    family: int = 1
+    """How many processes share the slots of a publish worker, as in the stack; 1: no parent, one process."""
     services: frozenset[str] = frozenset({"postgres", "valkey"})
     seed: int = 0
     media: bool = False
     pairs: bool = False
     """Two beats and two dispatchers, as on two machines."""
+    hosts: tuple[str, ...] = ()
+    """Each of these gets its share of the publish workers, and its own dispatch, followup and beat."""
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="sx-crash-"))
@@ -159,6 +185,7 @@ class Rig:
         from db import migrate
 
         site = install(self.folder / "site")
+        shutil.copy(Path(__file__).with_name("startup.py"), site / "sitecustomize.py")
         port = self.stack.open().port("emulator")
         self.page = f"http://127.0.0.1:{port}"
         told = {
@@ -190,28 +217,62 @@ class Rig:
         self._add("emulator", emulator)
         self.start("emulator")
         self.emulator_answers()
-        celery = (sys.executable, "-m", "celery", "--quiet", "-A", "workers.app")
-        self._add("beat", [*celery, "beat", "--schedule", str(self.folder / "beat"), "--pidfile="])
-
-        def worker(name: str, queues: str, pool: str, slots: int) -> None:
-            self._add(name, [*celery, "worker", "-n", f"{name.replace('-', '@')}-%h" if "-" in name else f"{name}@%h",
-                             "-Q", queues, "-P", pool, "-c", str(slots), "--without-gossip",
-                             "--without-mingle"])  # fmt: skip
-
-        worker("dispatch", "dispatch", "threads", 2)
-        if self.pairs:
-            self._add("beat-1", [*celery, "beat", "--schedule", str(self.folder / "beat-1"), "--pidfile="])
-            worker("dispatch-1", "dispatch", "threads", 2)
-        worker("followup", "followup", "threads", 4)
-        for number in range(self.publishers):
-            worker(f"publish-{number}", "publish", "threads", self.publish_slots)
+        if self.hosts:
+            for host in self.hosts:
+                self._machine(host)
+        else:
+            self._beat("beat")
+            self._worker("dispatch", slots=2)
+            if self.pairs:
+                self._beat("beat-1")
+                self._worker("dispatch-1", slots=2)
+            self._worker("followup", slots=4)
+            for number in range(self.publishers):
+                self._worker(f"publish-{number}", slots=self.publish_slots)
         if self.media:
-            worker("media", "media", "prefork", 1)
-            worker("upload", "upload,upload.crash", "threads", 4)
+            self._worker("media", slots=1, CRASH_FETCHES_HERE="1")
+            self._worker("upload", slots=4)
         threading.Thread(target=self._keep, name="keeper", daemon=True).start()
 
-    def _add(self, name: str, argv: Sequence[str]) -> None:
-        self.children[name] = Child(name, argv, self.env, self.folder / f"{name}.log")
+    def _machine(self, host: str) -> None:
+        """Everything that makes and publishes posts, on a machine of that name with a folder of its own."""
+        info, own = self.info, self.folder / host
+        own.mkdir()
+        env = {
+            "CRASH_HOST": host,
+            "SCHEDULERX_HOME": str(own),
+            "SCHEDULERX_SPOOL_ID": host,
+            "DATABASE_URL": str(info.database_url),
+            "REDIS_URL": str(info.redis_url),
+            "SCHEDULERX_SECRET_KEY": read_secret_key(self.stack.home) or "",
+        }
+        self._beat(f"beat-{host}", **env)
+        self._worker(f"dispatch-{host}", slots=2, **env)
+        self._worker(f"followup-{host}", slots=4, **env)
+        for number in range(self.publishers):
+            self._worker(f"publish-{host}-{number}", slots=self.publish_slots, **env)
+
+    def _beat(self, name: str, **env: str) -> None:
+        self._add(name, self._as_in_the_stack("beat", **{"--schedule": str(self.folder / name)}), **env)
+
+    def _worker(self, name: str, *, slots: int, **env: str) -> None:
+        """A worker of the queue that its name begins with, as the stack starts it, with fewer slots."""
+        queue, _, which = name.partition("-")
+        node = f"{queue}@{which}-%h" if which else f"{queue}@%h"
+        self._add(name, self._as_in_the_stack(queue, **{"-n": node, "-c": str(slots)}), **env)
+
+    def _as_in_the_stack(self, program: str, **flags: str) -> list[str]:
+        """The command that the stack runs for it, with other values for these flags."""
+        programs = default_programs(
+            beat_schedule="", spool_id=self.env["SCHEDULERX_SPOOL_ID"], cores="1", flower_port=None
+        )
+        argv = list(next(one.argv for one in programs if one.name == program))
+        for flag, value in {**flags, **({"--processes": str(self.family)} if "--processes" in argv else {})}.items():
+            argv[argv.index(flag) + 1] = value
+        return argv
+
+    def _add(self, name: str, argv: Sequence[str], **env: str) -> None:
+        self.children[name] = Child(name, argv, {**self.env, **env}, self.folder / f"{name}.log")
 
     def start(self, *names: str) -> None:
         """Starts these programs; none named: all that do not run."""
@@ -226,12 +287,25 @@ class Rig:
             for name in names:
                 self.children[name].end()
 
+    def restart_softly(self, name: str, seconds: float) -> int:
+        """Asks one program to end, as a person or a service manager would, and starts it again; its exit code.
+
+        :raises RigBroken: it does not end in time.
+        """
+        child = self.children[name]
+        with self._lock:
+            child.asked_to_end = child.signal(signal.SIGTERM)
+        wait_for(f"{name} to end", seconds, lambda: child.pid is None)
+        code = child.process.returncode if child.process is not None else 0
+        self.start(name)
+        return code
+
     def _keep(self) -> None:
         """Starts again whatever has died; a stopped process is not dead."""
         while not self._keeping.wait(0.1):
             with self._lock:
                 for child in self.children.values():
-                    if child.wanted and child.pid is None:
+                    if child.wanted and child.pid is None and not child.asked_to_end:
                         child.deaths += 1
                         ended = child.process.returncode if child.process is not None else 0
                         child.failures = child.failures + 1 if ended > 0 else 0
@@ -321,13 +395,13 @@ class Rig:
 
         wait_for("the emulator", START_S, look)
 
+    def judge(self) -> Judge:
+        """What the platforms have taken so far."""
+        return Judge(self.control("accepted"))
+
     def judged(self) -> dict[tuple[str, str], int]:
         """(platform:account, text) -> how often it was accepted."""
-        counts: dict[tuple[str, str], int] = {}
-        for post in self.control("accepted"):
-            key = (f"{post['platform']}:{post['account']}", post["content"]["text"])
-            counts[key] = counts.get(key, 0) + 1
-        return counts
+        return self.judge().rest()
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Rows of the database."""
@@ -356,15 +430,16 @@ class Rig:
                 return int(left)
             time.sleep(0.25)
 
-    def account(self, name: str) -> None:
+    def account(self, name: str, **credentials: str) -> None:
         """Adds ``platform:name``, whose token the emulator knows by its form."""
         from scheduler import accounts
         from scheduler.api import database
         from scheduler.settings import current
 
         platform, _, short = name.partition(":")
+        token = {"access_token": f"sandbox-{platform}-{short}"}
         with database() as conn:
-            accounts.add(conn, current(), platform, short, {"access_token": f"sandbox-{platform}-{short}"})
+            accounts.add(conn, current(), platform, short, {**token, **credentials})
             row = accounts.find(conn, name)
         identity = accounts.identify(current(), row)
         with database() as conn:
@@ -385,11 +460,3 @@ def forget_settings() -> None:
     api._ready.clear()
     registry.names.cache_clear()
     registry.get.cache_clear()
-
-
-@contextlib.contextmanager
-def armed_workers(rig: Rig, rules: Sequence[Mapping[str, Any]]) -> Iterator[Rig]:
-    """All programs run with these failpoints."""
-    rig.arm(rules)
-    rig.start()
-    yield rig

@@ -1,7 +1,8 @@
 """Every step x every kind of platform x what may strike there: nothing lost, nothing doubled.
 
 The fast set (``-m "crash and not slow"``) has each kind of strike at each step for the kind that is hardest to
-get right (LOOKUP), every step of preparing and polling, and for the others what differs. The rest is ``slow``.
+get right (LOOKUP), every step of preparing and polling, for the others what differs, and of the threads one for
+each way in which they can break. The rest is ``slow``.
 All selected cases run at once, in one stack; each test then looks at one of them.
 """
 
@@ -9,14 +10,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.matrix import CASES, Case, Result, run
-from tests.crash.rig import Rig
+from tests.crash.cases import CASES, Case
+from tests.crash.matrix import Result, rig_for, run
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(2400)]
 
 
 def _name(case: Case) -> str:
-    return case.name + (f"-after-{case.first}" if case.first else "")
+    return case.full_name + (f"-{case.needs.replace(' ', '-')}" if case.needs else "")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module and hasattr(item, "callspec")
     ]
-    with Rig(publishers=6) as rig:
+    with rig_for(selected) as rig:
         found = run(rig, selected, seconds=280 if len(selected) < 150 else 2000)
     return {_name(case): result for case, result in zip(selected, found, strict=True)}
 

@@ -88,6 +88,19 @@ def test_a_rule_may_be_about_one_subject_and_pass_some_hits(arm):
     failpoints.about(None)
 
 
+def test_a_rule_may_be_about_one_part_of_a_thread(arm):
+    folder = arm({"name": "a", "action": "raise", "subject": 7, "part": 1, "count": None})
+    for part in (None, 0, 2):
+        failpoints.about(7, part)
+        failpoints.hit("a")
+    failpoints.about(7, 1)
+    failpoints.hit("a", 7)  # a place that says itself what it is about knows of no part
+    with pytest.raises(failpoints.Struck):
+        failpoints.hit("a")
+    failpoints.about(None)
+    assert [json.loads(line)["part"] for line in (folder / "strikes.jsonl").read_text().splitlines()] == [1]
+
+
 def test_a_file_of_rules_is_read_again_when_it_changes(monkeypatch, tmp_path):
     rules = tmp_path / "rules.json"
     plan = failpoints.Plan(str(rules), tmp_path)

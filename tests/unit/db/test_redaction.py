@@ -65,3 +65,28 @@ def test_only_the_latest_are_kept_and_short_words_never() -> None:
 )
 def test_what_is_no_secret_stays(plain: str) -> None:
     assert redaction.clean(plain) == plain
+
+
+def test_of_very_many_the_latest_are_hidden_and_the_forgotten_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redaction, "_begins", {})
+    monkeypatch.setattr(redaction, "REMEMBERED", 3)
+    for number in range(10):
+        redaction.remember(f"{number}-a-secret-value")
+    redaction.remember("9-a-secret-value", "9-a-secret-other")
+    said = " ".join(f"{number}-a-secret-value" for number in range(10))
+    assert redaction.hide(said).split() == [
+        *(f"{number}-a-secret-value" for number in range(8)),
+        "[hidden]",
+        "[hidden]",
+    ]
+    assert redaction._begins == {"8-a-secr": 1, "9-a-secr": 2}
+
+
+def test_words_shorter_than_any_secret_are_left_alone() -> None:
+    redaction.remember("12345678")
+    assert redaction.hide("1234567") == "1234567"
+    assert redaction.hide("") == ""
+    assert redaction.hide("12345678") == "[hidden]"
+    assert redaction.hide("x12345678") == "x[hidden]"

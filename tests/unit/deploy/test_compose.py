@@ -26,7 +26,8 @@ def seconds(value: str) -> float:
 
 def test_a_container_runs_what_up_runs() -> None:
     made = default_programs(
-        beat_schedule="/data/beat-schedule", spool_id="compose", cores="2", flower_port="5555",
+        beat_schedule="/data/beat-schedule", spool_id="compose", cores="2",
+        publishers="${SCHEDULERX_PUBLISH_PROCESSES:-2}", flower_port="5555",
         flower_db="/data/flower.db", monitor_port="9808", python="python",
     )  # fmt: skip
     for program in made:
@@ -37,7 +38,7 @@ def test_a_container_runs_what_up_runs() -> None:
         assert words == wanted
 
 
-@pytest.mark.parametrize("shape", worker_shapes("2", "compose"), ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", worker_shapes("2", "compose", "2"), ids=lambda shape: shape.name)
 def test_a_call_under_way_is_given_its_time(shape: Any) -> None:
     assert seconds(SERVICES[shape.name]["stop_grace_period"]) > shape.grace_s
 

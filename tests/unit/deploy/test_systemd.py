@@ -32,6 +32,7 @@ def programs() -> dict[str, Program]:
         beat_schedule="${STATE_DIRECTORY}/beat-schedule",
         spool_id="${SCHEDULERX_SPOOL_ID}",
         cores="${SCHEDULERX_CORES}",
+        publishers="${SCHEDULERX_PUBLISH_PROCESSES}",
         flower_port="5555",
         flower_db="${STATE_DIRECTORY}/flower.db",
         python=PYTHON,
@@ -48,7 +49,7 @@ def test_a_unit_starts_what_up_starts(name: str) -> None:
     assert dict(one.split("=") for one in environment.split()) == dict(programs()[name].env)
 
 
-@pytest.mark.parametrize("shape", worker_shapes("2", "s"), ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", worker_shapes("2", "s", "2"), ids=lambda shape: shape.name)
 def test_a_call_under_way_is_given_its_time(shape) -> None:
     assert int(service(shape.name)["TimeoutStopSec"].removesuffix("s")) >= shape.grace_s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,58 @@ def test_force_reaches_one_that_does_not_listen(started: list[Child]) -> None:
     child.request_stop(1)
     assert wait_until(lambda: not child.alive(), 5)
     assert child.ending() == "signal SIGKILL"
+
+
+LEAVER = """
+import os, signal, sys, time
+if os.fork() == 0:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print("child", os.getpid(), flush=True)
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    os._exit(0)
+signal.pause()
+"""
+
+
+def family_of(started: list[Child], file: Path, grace_s: float) -> tuple[Child, psutil.Process]:
+    """A program and the child that it left behind when it was killed."""
+    argv = (sys.executable, "-c", LEAVER, str(file))
+    child = Child(Program("dummy", argv, orphans_grace_s=grace_s), os.environ, None, "m4rk")
+    started.append(child)
+    child.launch()
+    orphan = psutil.Process(int(lines_of(child, 1)[0].split()[1]))
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    return child, orphan
+
+
+def test_what_it_leaves_behind_may_finish_first(started: list[Child], tmp_path: Path) -> None:
+    child, orphan = family_of(started, tmp_path / "done", 30)
+    assert not wait_until(lambda: not child.alive(), 0.3)
+    assert running(orphan)
+    (tmp_path / "done").touch()
+    assert wait_until(lambda: not child.alive(), 10)
+    assert child.ending() == "signal SIGKILL"
+
+
+def test_what_it_leaves_behind_is_asked_to_stop_as_it_would_be(started: list[Child], tmp_path: Path) -> None:
+    child, orphan = family_of(started, tmp_path / "never", 30)
+    assert wait_until(lambda: child.alive() and ended_unreaped_of(child), 5)
+    child.request_stop(0)
+    assert wait_until(lambda: not child.alive(), 10)
+    assert not running(orphan)
+
+
+def ended_unreaped_of(child: Child) -> bool:
+    assert child.pid is not None
+    return psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 0.2])
+def test_what_it_leaves_behind_is_ended_by_force_after_its_time(
+    started: list[Child], tmp_path: Path, grace_s: float
+) -> None:
+    child, orphan = family_of(started, tmp_path / "never", grace_s)
+    assert wait_until(lambda: not child.alive(), 10)
+    assert wait_until(lambda: not running(orphan), 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.programs import BEAT, WATCHERS, WORKERS, default_programs, migration, procfile
+from stack.programs import BEAT, WATCHERS, WORKERS, default_programs, default_publishers, migration, procfile
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,6 +23,7 @@ def test_every_queue_has_a_worker() -> None:
     assert list(commands) == ["beat", "dispatch", "media", "upload", "publish", "followup", "monitor", "flower"]
     assert "-Q upload,upload.box " in commands["upload"]
     assert commands["media"].endswith("-P prefork -c 2")
+    assert commands["publish"].endswith(f"-P threads -c 64 --processes {default_publishers()}")
     assert commands.pop("flower").startswith("py -m workers flower --address=127.0.0.1 --port=5555")
     commands.pop("monitor")
     assert commands.pop("beat") == "py -m workers beat --schedule /h/beat"
@@ -40,6 +41,13 @@ def test_the_order_of_the_end() -> None:
 def test_a_call_under_way_is_given_its_time() -> None:
     grace = {program.name: program.stop_grace_s for program in default_programs(beat_schedule="s", spool_id="s")}
     assert grace["publish"] >= 60
+
+
+def test_the_children_of_a_killed_publish_worker_are_given_their_time_too() -> None:
+    programs = {program.name: program for program in default_programs(beat_schedule="s", spool_id="s", publishers="3")}
+    assert programs["publish"].orphans_grace_s == programs["publish"].stop_grace_s
+    assert programs["publish"].argv[-2:] == ("--processes", "3")
+    assert programs["dispatch"].orphans_grace_s == 0
 
 
 def test_flower_can_be_left_out() -> None:
@@ -63,13 +71,23 @@ def test_a_shell_understands_each_line(line: str, tmp_path: Path) -> None:
     assert shell is not None
     done = subprocess.run(
         [shell, "-c", command],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SCHEDULERX_SPOOL_ID": "box", "SCHEDULERX_CORES": "3"},
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "SCHEDULERX_SPOOL_ID": "box",
+            "SCHEDULERX_CORES": "3",
+            "SCHEDULERX_PUBLISH_PROCESSES": "4",
+        },
         check=True,
         capture_output=True,
         text=True,
     )
     expected = default_programs(
-        beat_schedule="celerybeat-schedule", spool_id="box", cores="3", flower_port="5555", python="python"
+        beat_schedule="celerybeat-schedule",
+        spool_id="box",
+        cores="3",
+        publishers="4",
+        flower_port="5555",
+        python="python",
     )
     argv = next(program.argv for program in expected if program.name == name)
     assert done.stdout.splitlines() == list(argv[1:])

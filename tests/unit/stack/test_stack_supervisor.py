@@ -16,7 +16,7 @@ from stack import supervisor as module
 from stack.console import Console
 from stack.home import ProcessRecord
 from stack.programs import Program
-from stack.supervisor import Supervisor, Watched, backoff
+from stack.supervisor import Supervisor, Watched
 
 STEADY = "import signal, sys; print(sys.argv[1], 'is up', flush=True); signal.pause()"
 
@@ -87,11 +87,6 @@ def python(name: str, code: str, **more: Any) -> Program:
     return Program(name, (sys.executable, "-c", code), **more)
 
 
-def test_backoff_doubles_up_to_its_end() -> None:
-    assert [backoff(deaths) for deaths in range(7)] == [1, 2, 4, 8, 16, 30, 30]
-    assert backoff(10_000) == 30
-
-
 def test_a_long_life_forgives_the_deaths_before(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Watched(FakeService("s", 10, []))
     assert [one.note_death(), one.note_death(), one.note_death()] == [1, 2, 4]
@@ -121,7 +116,7 @@ def test_stages_end_in_order_and_services_last(log: Log) -> None:
 
 
 def test_what_dies_comes_back(log: Log, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr("stack.backoff.FIRST_S", 0.01)
     code = (
         "import os, signal, sys\n"
         f"path = {str(tmp_path / 'lives')!r}\n"
@@ -140,7 +135,7 @@ def test_what_dies_comes_back(log: Log, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_a_dead_service_comes_back_too(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr("stack.backoff.FIRST_S", 0.01)
     diary: list[str] = []
     service = FakeService("database", 11, diary)
     service.up = False
@@ -151,7 +146,7 @@ def test_a_dead_service_comes_back_too(log: Log, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_database_comes_back_while_workers_still_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr("stack.backoff.FIRST_S", 0.01)
     diary: list[str] = []
     service = FakeService("database", 11, diary)
     slow = (
@@ -232,7 +227,7 @@ def test_more_signals_hurry(log: Log, monkeypatch: pytest.MonkeyPatch, signals: 
 
 
 def test_a_program_that_cannot_be_started_is_tried_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr("stack.backoff.FIRST_S", 0.01)
     one = Supervisor([Program("ghost", ("/no/such/program",))], console=log.console)
     turn: Callable[[float], None] = one._turn
     turns = iter(range(1_000))

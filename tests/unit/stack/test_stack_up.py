@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -48,13 +49,16 @@ def test_what_the_user_brought_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_migrations_come_with_the_usual_programs(tmp_path: Path) -> None:
-    programs = usual_programs(tmp_path, {"SCHEDULERX_CORES": "3"}, 5556)
+    programs = usual_programs(tmp_path, {"SCHEDULERX_CORES": "3", "SCHEDULERX_PUBLISH_PROCESSES": "1"}, 5556)
     assert programs[0].name == "migrate"
     assert programs[0].once
     commands = {program.name: program.argv for program in programs}
     assert "--port=5556" in commands["flower"]
     assert str(tmp_path / "beat" / "schedule") in commands["beat"]
     assert "3" in commands["media"]
+    assert commands["publish"][-4:-1] == ("--processes", "1", "--beside")
+    assert re.fullmatch(r"upload:16:upload,upload\.\S+,followup", commands["publish"][-1])
+    assert {"upload", "followup"}.isdisjoint(commands), "they are forked from the publish workers' parent"
     assert "flower" not in {program.name for program in usual_programs(tmp_path, {}, None)}
 
 
