@@ -1,4 +1,4 @@
-"""What the demo posts: one account on each platform, pictures to all of them, a video to those that take one."""
+"""What the demo posts: one account on each platform, pictures and a video to all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scheduler.errors import Unavailable
 
 NAME = "acme"
 PLATFORMS = ("x", "pinterest", "bluesky", "mastodon", "instagram", "tiktok")
-VIDEO_TO = ("tiktok", "instagram", "bluesky", "mastodon")
+VIDEO_TO = PLATFORMS
 TIKTOK_PICTURES = 2
 """How many of the posts with pictures go to TikTok, too: it takes six posts in a minute, and is the slowest to say
 that a post is out."""
@@ -78,7 +78,11 @@ def post_all(folder: Path, count: int, begin: datetime, who: dict[str, Identity]
         to=[f"{platform}:{NAME}" for platform in VIDEO_TO],
         at=begin + timedelta(seconds=APART_S * TIKTOK_PICTURES),
         media=[Media(clip, alt=words)],
-        options={"tiktok": {"privacy": "PUBLIC_TO_EVERYONE"}, "instagram": {"placement": "reel"}},
+        options={
+            "tiktok": {"privacy": "PUBLIC_TO_EVERYONE"},
+            "instagram": {"placement": "reel"},
+            "pinterest": {"board": boards[0], "title": words[:100]},
+        },
         idempotency_key="demo-video",
     )
     made = [video.id]
