@@ -35,7 +35,8 @@ webhooks = table_of(Webhook)
 RENEWING = "token_expired"
 """What a post says that waits for its account's tokens to be renewed."""
 RENEWAL_LOOK_S = 3.0
-"""How soon a post is tried again whose account's tokens are about to be renewed, seconds."""
+RENEWAL_LOOK_LONGEST_S = 60.0
+"""How soon at first, and at last, a post is tried again whose account's tokens are to be renewed, seconds."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
 
@@ -400,14 +401,22 @@ __all__ = [
 
 
 def renewal_ends_at(conn: Connection, account_id: int, token_version: int) -> datetime | None:
-    """When to look again at an account whose tokens are being renewed, or could not be so far; None: neither.
+    """When to try again on an account whose tokens wait to be renewed; None: this refusal is the first that says so.
 
-    Asked under the account's lock, so that new tokens are either seen here or see the post that waits for them.
+    The first counts as a try, so that a token that is refused although it was renewed does not go round for ever. What
+    comes after it, until new tokens are there, says nothing about the post: whoever renews them may be away, or dead
+    with its lease. Asked under the account's lock, so that new tokens are either seen here or see the post that waits.
     """
     lease, after = accounts.c.refresh_lease_expires_at, accounts.c.refresh_after
-    soon = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, RENEWAL_LOOK_S)
     this = (accounts.c.id == account_id) & (accounts.c.token_version == token_version)
+    now = func.clock_timestamp()
+    # As long again as it has taken so far: a call that is refused is a call, too.
+    waited = func.least(now - after, func.make_interval(0, 0, 0, 0, 0, 0, RENEWAL_LOOK_LONGEST_S))
+    again = now + func.greatest(waited, func.make_interval(0, 0, 0, 0, 0, 0, RENEWAL_LOOK_S))
     found: datetime | None = conn.execute(
-        select(func.greatest(lease, after, soon)).where(this, (lease > func.clock_timestamp()) | after.is_not(None))
+        select(func.greatest(lease, after, again)).where(this, (lease > now) | after.is_not(None))
     ).scalar_one_or_none()
+    if found is None:
+        # From now on it may be renewed, and is known to have to be.
+        conn.execute(update(accounts).where(this).values(refresh_after=now))
     return found

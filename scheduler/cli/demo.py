@@ -29,7 +29,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from scheduler.cli import demo_posts
 from scheduler.cli.output import FAILED, console, posts_table, say
 
-LEAD_S = 11.0
+LEAD_S = 10.0
 """From scheduling to the first post, seconds: so long the media have to be made and uploaded."""
 ENDS = ("published", "failed", "missed", "canceled", "held")
 START_S = 90.0

@@ -13,10 +13,10 @@ from scheduler.errors import Unavailable
 NAME = "acme"
 PLATFORMS = ("x", "pinterest", "bluesky", "mastodon", "instagram", "tiktok")
 VIDEO_TO = PLATFORMS
-TIKTOK_PICTURES = 2
+TIKTOK_PICTURES = 1
 """How many of the posts with pictures go to TikTok, too: it takes six posts in a minute, and is the slowest to say
 that a post is out."""
-APART_S = 1.0
+APART_S = 0.7
 """Between one post and the next, seconds."""
 
 

@@ -216,6 +216,11 @@ def go_out(desk: Desk, platform: str, media: MediaItem, options: dict[str, Any])
     raise AssertionError("it never ended")
 
 
+def box_of(kind: bytes, inner: bytes) -> bytes:
+    """A box of an MP4."""
+    return (len(inner) + 8).to_bytes(4, "big") + kind + inner
+
+
 @pytest.mark.parametrize("pasted", [False, True])
 def test_tiktok_connected_and_posted(desk: Desk, box: Sandbox, pasted: bool) -> None:
     desk.point("tiktok")
@@ -226,7 +231,11 @@ def test_tiktok_connected_and_posted(desk: Desk, box: Sandbox, pasted: bool) -> 
     assert (kept["client_key"], kept["client_secret"]) == ("my-app", "my-secret")
     assert kept["refresh_expires_at"] > kept["expires_at"]
     if not pasted:
-        data = b"\x00\x00\x00\x18ftypmp42" + bytes(200)
+        # A true header and no pictures: six seconds of 720 x 1280.
+        mvhd = box_of(b"mvhd", bytes(12) + (1000).to_bytes(4, "big") + (6000).to_bytes(4, "big") + bytes(80))
+        tkhd = box_of(b"tkhd", bytes(76) + (720 << 16).to_bytes(4, "big") + (1280 << 16).to_bytes(4, "big"))
+        moov = box_of(b"moov", mvhd + box_of(b"trak", tkhd))
+        data = box_of(b"ftyp", b"mp42" + bytes(12)) + moov + box_of(b"mdat", bytes(200))
         clip = MediaItem(
             MediaKind.VIDEO, "video/mp4", len(data), 720, 1280, hashlib.sha256(data).hexdigest(), duration_s=5.0,
             read=lambda: io.BytesIO(data), read_range=lambda at, size: data[at : at + size],

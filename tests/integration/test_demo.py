@@ -29,10 +29,10 @@ def test_the_demo_publishes_all_writes_its_file_and_leaves_no_process(tmp_path: 
     done = subprocess.run([sys.executable, "-m", "scheduler.cli.main", "demo", "--posts", "1"], cwd=tmp_path, env=env,
                           capture_output=True, text=True, timeout=200, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.rstrip().splitlines()[-1] == "published 10 of 10"
+    assert done.stdout.rstrip().splitlines()[-1] == "published 12 of 12"
     rows = json.loads((tmp_path / "demo.json").read_text())
     assert {row["status"] for row in rows} == {"published"}
-    # A picture to all six, a video to the four that take one.
+    # A picture and a video to all six.
     assert sorted(row["platform"] for row in rows) == sorted([*PLATFORMS, *VIDEO_TO])
     for row in rows:
         assert set(row) >= NAMES

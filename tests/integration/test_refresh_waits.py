@@ -10,7 +10,7 @@ import pytest
 from fakes import sent
 
 from platforms.base import AuthExpired, NotSent, Ready, Refreshed
-from workers import tokens
+from workers import publish, tokens
 
 REFUSED = AuthExpired("unauthorized", "401", 401)
 
@@ -71,6 +71,54 @@ def test_a_refresh_whose_worker_died_costs_time_and_no_tries(
     # Refused once more, which calls for the refresh; then it goes out.
     assert pipeline.until(number, "published").attempts == spent + 2
     assert len(fake.accepted) == 1
+
+
+@pytest.mark.parametrize("prepares", [False, True])
+def test_a_followup_worker_that_is_away_costs_time_and_no_tries(
+    scheduled, pipeline, fake, acme, database, monkeypatch, prepares
+):
+    """The hint to refresh is lost each time, so that nobody holds a lease either."""
+    fake.prepares = prepares
+    number = scheduled(options={"post": {"window_minutes": 600}})
+    refused = 0
+    for _ in range(3 * pipeline.settings.max_attempts):
+        refused += pipeline.claim()
+        [(task, args)] = pipeline.hints.waiting
+        (publish.prepare if prepares else publish.deliver)(pipeline.settings, *args)
+        assert pipeline.hints.names()[-1] == "followup.refresh"
+        pipeline.hints.forget()
+        row = database.post(number)
+        assert (row.status, row.attempts) == ("scheduled" if prepares else "retrying", 1)
+        database.pass_time(61)
+    assert refused == 3 * pipeline.settings.max_attempts
+    monkeypatch.setattr(fake, "refresh", new_tokens)
+    pipeline.until(number, "published")
+    assert len(fake.accepted) == 1
+
+
+def test_a_post_that_waits_for_long_asks_less_and_less_often(scheduled, pipeline, fake, acme, database):
+    number = scheduled(options={"post": {"window_minutes": 600}})
+    waits = []
+    for _ in range(8):
+        pipeline.claim()
+        [(_, args)] = pipeline.hints.waiting
+        publish.deliver(pipeline.settings, *args)
+        pipeline.hints.forget()
+        wait = database.one("SELECT CAST(extract(epoch FROM available_at - clock_timestamp()) AS float)"
+                            " FROM scheduled_posts WHERE id = :id", id=number)  # fmt: skip
+        waits.append(round(wait))
+        database.pass_time(wait + 0.1)
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (3, 60)
+
+
+def test_a_token_that_is_refused_although_it_was_renewed_ends_the_post(scheduled, pipeline, fake, account, database):
+    """Otherwise it would go round for as long as its window lasts."""
+    account("fake:acme", token="t0", refresh_token="r0")
+    fake.always("publish", sent(REFUSED))
+    row = pipeline.until(scheduled(options={"post": {"window_minutes": 600}}), "failed", "missed")
+    assert (row.status, row.error_code) == ("failed", "attempts_spent")
+    assert fake.count("refresh") <= pipeline.settings.max_attempts
 
 
 def test_a_token_service_that_is_away_for_long_spends_no_tries(scheduled, pipeline, fake, acme, database, monkeypatch):

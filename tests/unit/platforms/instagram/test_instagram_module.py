@@ -78,7 +78,7 @@ TAG = {"username": "cook"}
         ({"how": "bytes", "media": (clip(),), "account": FACEBOOK_ACCOUNT}, set()),
         ({"how": "bytes", "account": FACEBOOK_ACCOUNT}, {"upload_unsupported"}),
         ({"cover_url": "ftp://x"}, {"invalid_option"}),
-        ({"first_comment": "hi"}, {"unknown_option"}),
+        ({"last_comment": "hi"}, {"unknown_option"}),
     ],
 )
 def test_rules(arguments: dict[str, Any], expected: set[str]) -> None:

@@ -70,7 +70,7 @@ def test_a_passing_failure_is_begun_anew_a_few_times(reason: str) -> None:
 def test_neither_done_nor_failed(status: str) -> None:
     checkpoint = {"job": {"publish_id": "p"}}
     assert isinstance(visit("poll", status_is(status=status), checkpoint), Processing)
-    assert isinstance(visit("reconcile", status_is(status=status), checkpoint), Inconclusive)
+    assert isinstance(visit("reconcile", status_is(status=status), checkpoint), Inconclusive | Processing)
 
 
 @pytest.mark.parametrize("ids", [[7566123456789012345], ["7566123456789012345"], 7566123456789012345])
