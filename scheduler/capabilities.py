@@ -16,6 +16,7 @@ from platforms.errors import UnknownPlatform
 from platforms.kinds import KindOfPost, kinds_of
 from scheduler.capabilities_models import credentials_of, options_of, schema_of
 from scheduler.capabilities_words import promise
+from scheduler.costs import charge
 from scheduler.errors import Refused
 
 
@@ -61,12 +62,15 @@ def describe(module: Platform) -> dict[str, Any]:
 
 def _kind(module: Platform, kind: KindOfPost) -> dict[str, Any]:
     draft = kind.example
+    price = charge(module, [draft])
     return {
         "name": kind.name,
-        "placement": module.placement(draft),
+        # What follows a post, such as a comment, stands in no placement of its own.
+        "placement": module.placement(draft) if draft.part == 0 else None,
         "media_by": ("url" if module.wants_url(draft) else "bytes") if draft.media else None,
         "prepared": module.needs_prepare(draft),
         "publishing_call": _call(module.publishing_call(draft)),
+        "cost": price.as_json() if price else None,
     }
 
 

@@ -32,6 +32,7 @@ from platforms.base import (
 )
 from platforms.conformance.fake_http import NOW, Answer, Answerer, FakeHttp, Sent
 from platforms.errors import FenceExpired, TransportError
+from platforms.kinds import kinds_of
 
 
 class World(Protocol):
@@ -177,7 +178,9 @@ def face(subject: Subject) -> None:
     assert platform.name == platform.name.lower()
     assert capabilities.source
     assert all(quota.source and quota.count > 0 and quota.per_s > 0 for quota in capabilities.quotas)
-    for draft in subject.drafts.values():
+    kinds = kinds_of(platform)
+    assert len({kind.name for kind in kinds}) == len(kinds) > 0, "each kind of post has a name of its own"
+    for draft in (*subject.drafts.values(), *(kind.example for kind in kinds)):
         assert platform.placement(draft) in capabilities.media
         call = platform.publishing_call(draft)
         assert call.budget_s > 0

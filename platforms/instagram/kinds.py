@@ -22,4 +22,5 @@ KINDS = (
     _kind("reel, Facebook Login", VIDEO, account=_FACEBOOK),
     _kind("story, picture", PICTURE, placement="story"),
     _kind("story, video", VIDEO, placement="story"),
+    KindOfPost("first comment", Draft("text", _ACCOUNT, part=1, parts=2)),
 )

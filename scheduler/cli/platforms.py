@@ -106,6 +106,10 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if found["lifetime_of_prepared_s"]:
         facts.insert(8, ("what was prepared stays good for", duration(found["lifetime_of_prepared_s"])))
+    prices = {cost["words"]: cost for kind in found["kinds"] if (cost := kind["cost"])}
+    if prices:
+        least = min(prices.values(), key=lambda cost: float(cost["amount"]))
+        facts.append(("cost", f"from {least['amount']} {least['currency']} ({least['words']}; {least['source']})"))
     facts += [(f"scopes ({one['way']})", f"{' '.join(one['scopes'])} ({one['source']})") for one in found["sign_in"]]
     return facts
 
@@ -115,7 +119,7 @@ def _tables(found: dict[str, Any]) -> list[Table]:
     kinds = _table("Kinds of post", "kind", "placement", "media by", "publishing call", "reconcile", "doubles")
     for kind in found["kinds"]:
         call = kind["publishing_call"]
-        words = (kind["name"], kind["placement"], kind["media_by"] or "-", call["name"], call["reconcile"])
+        words = (kind["name"], kind["placement"] or "-", kind["media_by"] or "-", call["name"], call["reconcile"])
         kinds.add_row(*map(Text, words), Text(call["doubles"]))
     media = _table("Media", "placement", "files", "pictures", "animations", "video", "source")
     for rule in found["media"]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from platforms import registry
 from platforms.base import PublishingCall, ReconcileKind
 from platforms.kinds import kinds_of
+from platforms.x import api as x_api
 from scheduler import capabilities
 from scheduler.capabilities_models import credentials_of, options_of, schema_of
 from scheduler.capabilities_words import promise
@@ -43,12 +44,13 @@ def test_each_kind_of_post_is_what_the_module_makes_of_its_example(name: str) ->
     kinds = kinds_of(module)
     assert len(shown) == len(kinds) > 0
     for kind in kinds:
+        follows = kind.example.part > 0
         wrong = [one for one in module.validate(kind.example) if one.field in {"media", "text"}]
-        assert wrong == [], kind.name
+        assert follows or wrong == [], kind.name
         call = module.publishing_call(kind.example)
         told = shown[kind.name]["publishing_call"]
         assert (told["name"], told["reconcile"]) == (call.name, call.reconcile.value)
-        assert shown[kind.name]["placement"] in module.capabilities.media
+        assert shown[kind.name]["placement"] in ({None} if follows else set(module.capabilities.media))
 
 
 def test_each_placement_is_reached_by_a_kind_of_post() -> None:
@@ -56,6 +58,32 @@ def test_each_placement_is_reached_by_a_kind_of_post() -> None:
         module = registry.get(name)
         reached = {module.placement(kind.example) for kind in kinds_of(module)}
         assert reached == set(module.capabilities.media), name
+
+
+def test_the_ways_to_sign_in_name_their_scopes() -> None:
+    ways = {name: {way["way"]: way for way in described(name)["sign_in"]} for name in NAMES}
+    assert set(ways["instagram"]) == {"instagram", "facebook"}
+    assert "instagram_business_content_publish" in ways["instagram"]["instagram"]["scopes"]
+    assert ways["x"]["oauth"]["scopes"] == list(x_api.SCOPES)
+    for found in ways.values():
+        assert found
+        assert all(way["scopes"] and "202" in way["source"] for way in found.values())
+
+
+def test_only_x_charges() -> None:
+    priced = {name for name in NAMES if any(kind["cost"] for kind in described(name)["kinds"])}
+    assert priced == {"x"}
+    assert {kind["cost"]["amount"] for kind in described("x")["kinds"]} == {"0.015"}
+
+
+def test_what_follows_a_post_has_a_promise_of_its_own() -> None:
+    kinds = {kind["name"]: kind["publishing_call"] for kind in described("instagram")["kinds"]}
+    assert kinds["reel"]["reconcile"] == "two_step"
+    assert (kinds["first comment"]["name"], kinds["first comment"]["reconcile"]) == (
+        "POST /{ig-media}/comments",
+        "lookup",
+    )
+    assert [name for name in NAMES if described(name)["first_comment"]] == ["instagram"]
 
 
 def test_tiktok_tells_its_promises_apart() -> None:
