@@ -62,7 +62,9 @@ def _stop(rule: dict[str, Any], _handle: Any) -> None:
     # Never waited for: it ends by itself, long after it was needed.
     waker = subprocess.Popen([shell, "-c", command], start_new_session=True)
     _wakers.append(waker)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this very thread, which the kernel then stops before it runs another line. Sent to the process, another
+    # thread may be the one to take it, and this one gets as far as the next check, or past it.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _raise(rule: dict[str, Any], _handle: Any) -> None:

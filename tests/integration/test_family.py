@@ -43,6 +43,7 @@ def work(number, ready):
     while not told:
         (here / f"busy-{number}").touch()
         while (here / "long call").exists():
+            (here / f"calling-{number}").touch()
             time.sleep(0.01)
         time.sleep(0.01)
     print(f"{number} finished", flush=True)
@@ -86,17 +87,18 @@ class Running:
 
     def begun(self) -> tuple[psutil.Process, psutil.Process]:
         """Both members, once they work."""
-        assert wait_until(lambda: all((self.where / f"busy-{number}").exists() for number in (1, 2)), 20), self.text
+        self._both("busy")
         return psutil.Process(self.pids(1)[0]), psutil.Process(self.pids(2)[0])
 
     def long_call(self) -> Path:
         """Both are in a call from now on, until the file is removed."""
         file = self.where / "long call"
         file.touch()
-        for number in (1, 2):
-            (self.where / f"busy-{number}").unlink(missing_ok=True)
-        self.begun()
+        self._both("calling")
         return file
+
+    def _both(self, what: str) -> None:
+        assert wait_until(lambda: all((self.where / f"{what}-{number}").exists() for number in (1, 2)), 20), self.text
 
     def ended(self) -> int:
         code = self.process.wait(20)
