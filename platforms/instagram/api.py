@@ -36,6 +36,9 @@ SCOPES = {
     "instagram": ("instagram_business_basic", "instagram_business_content_publish"),
     "facebook": ("instagram_basic", "instagram_content_publish", "pages_show_list", "pages_read_engagement"),
 }
+"""What posting needs."""
+COMMENT_SCOPES = {"instagram": "instagram_business_manage_comments", "facebook": "instagram_manage_comments"}
+"""What a first comment needs besides; asked for when an account is connected."""
 
 TIMEOUT_S = 30.0
 USAGE_WAIT = timedelta(minutes=15)
@@ -62,6 +65,8 @@ _DEAD_TOKEN = frozenset({458, 459, 460, 463, 464, 492})
 _LIMIT_CODES = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _APP_LIMIT = 4
 _TRANSIENT_CODES = frozenset({1, 2})
+PERMISSION_MISSING = "permission_missing"
+"""The code of the outcome where the access lacks a permission."""
 _SCOPE_CODES = frozenset({3, 10, *range(200, 300)})
 _TOKEN_CODES = frozenset({102, 190})
 _BLOCKED = 368
@@ -120,6 +125,17 @@ def ig_user(call: Call) -> str | None:
     return str(found) if found else None
 
 
+def token_trouble(call: Call) -> Refusal | None:
+    """Whether the token itself is at fault: asks whose it is; None: it is good.
+
+    :raises platforms.errors.TransportError: no whole answer came.
+    """
+    by_page = login_of(call.credentials) == "facebook"
+    path, fields = (f"/{ig_user(call)}", "id") if by_page else ("/me", "user_id")
+    reply = request(call, "GET", path, effect=Effect.READ, params={"fields": fields})
+    return None if good(reply) else refusal(call, reply)
+
+
 # --- Refusals -----------------------------------------------------------------------------------------------
 
 
@@ -176,7 +192,9 @@ def media_refusal(subcode: int | None, message: str, status: int | None, now: da
             return AuthExpired("account_restricted", f"{message} ({hint})", status, True)
         case 2207027:
             return NotSent("container_not_ready", message, status, AGAIN_S / 2)
-        case 2207006 | 2207008:
+        case 2207006:
+            return NotSent("container_not_found", message, status, AGAIN_S)
+        case 2207008:
             return NotSent("container_unknown", message, status, AGAIN_S)
     if subcode in NEW_CONTAINER:
         return NotSent("container_failed", message, status)
@@ -202,7 +220,7 @@ def refusal(call: Call, reply: Reply) -> Refusal:
     if problem.transient or code in _TRANSIENT_CODES or status >= 500:
         return NotSent("server_error", problem.message, status, retry_after_s(reply, now))
     if code in _SCOPE_CODES:
-        return AuthExpired("permission_missing", problem.message, status, permanent=True)
+        return AuthExpired(PERMISSION_MISSING, problem.message, status, permanent=True)
     if 400 <= status < 500:
         return Rejected(f"graph_{code}" if code is not None else "invalid_request", problem.message, status)
     return NotSent("bad_answer", f"Instagram answered {status} without what was asked for.", status)

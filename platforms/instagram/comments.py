@@ -5,6 +5,7 @@ Source: Instagram Platform, IG Media comments reference, 2025-01.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from platforms.base import (
     Effect,
     Found,
     Inconclusive,
+    Json,
     Published,
     PublishingCall,
     PublishOutcome,
@@ -24,10 +26,11 @@ from platforms.base import (
     Reconciled,
     ReconcileKind,
     Rejected,
+    Violation,
 )
 from platforms.instagram import api
 from platforms.instagram.lookup import plain
-from platforms.instagram.models import options_of
+from platforms.instagram.models import Options, options_of
 from platforms.outcomes import mapping, objects, utc
 
 READ_LAG_S = 30.0
@@ -35,6 +38,7 @@ READ_LAG_S = 30.0
 CLOCK_MARGIN = timedelta(seconds=60)
 PAGE = 50
 """The most comments that one answer has. Source: IG Media comments reference, 2025-01."""
+NOT_ALLOWED = "The access does not allow first comments."
 CALL = PublishingCall("POST /{ig-media}/comments", ReconcileKind.LOOKUP, budget_s=30.0, read_lag_s=READ_LAG_S)
 
 
@@ -49,36 +53,74 @@ def is_comment(draft: Draft) -> bool:
     return draft.part > 0
 
 
+def allowed(login: str, granted: Sequence[str]) -> bool:
+    """Whether these scopes are enough for a comment."""
+    return api.COMMENT_SCOPES[login] in granted
+
+
+def violations(draft: Draft, options: Options) -> Iterator[Violation]:
+    """A comment that the account's access is known not to allow: the post would go out without it."""
+    facts = draft.account.facts
+    login = "facebook" if facts.get("login") == "facebook" else "instagram"
+    granted = facts.get("scopes")
+    if options.first_comment.strip() and isinstance(granted, list) and not allowed(login, granted):
+        message = (
+            f"The account's access lacks {api.COMMENT_SCOPES[login]}, which a first comment needs; connect it again."
+        )
+        yield Violation("scope_missing", message, "options.first_comment", None, "instagram")
+
+
 def send(call: Call, draft: Draft) -> PublishOutcome:
-    """Comments below the post."""
+    """Comments below the post. That comments are not allowed is no reason to doubt the account: its posts go out."""
     if draft.reply_to is None:
         return Rejected("no_post", "There is no post to comment on.")
     path = f"/{draft.reply_to.remote_id}/comments"
     reply = api.request(call, "POST", path, effect=Effect.PUBLISHES, form={"message": draft.text})
     comment_id = api.id_of(reply)
-    return Published(comment_id, draft.reply_to.url) if comment_id else api.refusal_of_publish(call, reply)
+    if comment_id:
+        return Published(comment_id, draft.reply_to.url)
+    outcome = api.refusal_of_publish(call, reply)
+    if isinstance(outcome, AuthExpired) and outcome.code == api.PERMISSION_MISSING:
+        return Rejected(outcome.code, f"{NOT_ALLOWED} {outcome.message}", outcome.http_status)
+    return outcome
 
 
 def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
-    """Reads the post's comments, newest first, for the account's own with these words."""
+    """Reads the post's comments, newest first, for the account's own with these words.
+
+    A comment of the account since the attempt that has other words may be ours, changed by Instagram: not absent.
+    """
     if draft.reply_to is None:
         return Inconclusive("There is no post whose comments could be read.")
     params = {"fields": "id,text,timestamp,username", "limit": str(PAGE)}
     reply = api.request(call, "GET", f"/{draft.reply_to.remote_id}/comments", effect=Effect.READ, params=params)
     answer = api.good(reply)
     if not isinstance(answer.get("data"), list):
-        refused = api.refusal(call, reply)
-        return refused if isinstance(refused, AuthExpired | RateLimited) else Inconclusive(refused.message)
+        return _unread(api.refusal(call, reply))
     since = doubt.started_at - CLOCK_MARGIN
+    similar = False
     for comment in objects(answer["data"]):
         comment_id, said_at = str(comment.get("id") or ""), utc(comment.get("timestamp"))
-        author = str(comment.get("username") or call.account.handle)
-        mine = author.casefold() == call.account.handle.casefold() or not call.account.handle
-        if not comment_id or comment_id in doubt.taken_remote_ids or not mine:
+        if comment_id in {"", *doubt.taken_remote_ids} or (said_at is not None and said_at < since):
             continue
-        if plain(comment.get("text")) == plain(draft.text) and (said_at is None or said_at >= since):
+        if not _may_be_ours(comment, call.account.handle):
+            continue
+        if plain(comment.get("text")) == plain(draft.text):
             return Found(comment_id, draft.reply_to.url, said_at)
+        similar = True
     if mapping(mapping(answer.get("paging")).get("cursors")).get("after") and len(answer["data"]) >= PAGE:
         # A post that many have commented on within a minute: ours may stand on a further page.
         return Inconclusive("The post has more comments than one page shows.", 30.0)
-    return Absent()
+    return Inconclusive("The account has commented since, in other words.") if similar else Absent()
+
+
+def _may_be_ours(comment: dict[str, Json], handle: str) -> bool:
+    author = str(comment.get("username") or handle)
+    return not handle or author.casefold() == handle.casefold()
+
+
+def _unread(refused: api.Refusal) -> Reconciled:
+    missing = isinstance(refused, AuthExpired) and refused.code == api.PERMISSION_MISSING
+    if isinstance(refused, AuthExpired | RateLimited) and not missing:
+        return refused
+    return Inconclusive(refused.message)

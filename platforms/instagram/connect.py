@@ -38,7 +38,7 @@ FACTS = {
     "instagram": Facts(
         authorize_url=api.AUTHORIZE_URLS["instagram"],
         token_url=f"https://{api.TOKEN_HOST}/oauth/access_token",
-        scopes=api.SCOPES["instagram"],
+        scopes=(*api.SCOPES["instagram"], api.COMMENT_SCOPES["instagram"]),
         separator=",",
         redirect=Redirect(""),
         client_auth=ClientAuth.FORM,
@@ -49,7 +49,7 @@ FACTS = {
     "facebook": Facts(
         authorize_url=api.AUTHORIZE_URLS["facebook"],
         token_url=f"{GRAPH}/oauth/access_token",
-        scopes=api.SCOPES["facebook"],
+        scopes=(*api.SCOPES["facebook"], api.COMMENT_SCOPES["facebook"]),
         separator=",",
         redirect=Redirect("localhost", "/callback"),
         client_auth=ClientAuth.QUERY,

@@ -102,6 +102,8 @@ def advance(call: Call, draft: Draft) -> PrepareOutcome:
         return Processing(max(waits))
     if kind_of(draft) is Kind.CAROUSEL:
         halted = _parent(call, draft, user, known)
+        if isinstance(halted, NotSent) and halted.code == "container_not_found":
+            return _orphaned(call, draft, halted)
         if halted is not None:
             return halted
     made = [time for entry in known if (time := utc(entry.get("made_at"))) is not None]
@@ -199,6 +201,16 @@ def _parent(call: Call, draft: Draft, user: str, known: list[Entry]) -> Stop | N
         parent["state"] = "finished"
         call.save(parent=dict(parent))
     return None
+
+
+def _orphaned(call: Call, draft: Draft, refused: NotSent) -> PrepareOutcome:
+    """The carousel's children are gone, if the token is good: nobody has seen them, and others are made at once."""
+    trouble = api.token_trouble(call)
+    if trouble is not None:
+        return trouble
+    if drop(call):
+        return advance(call, draft)
+    return Rejected("container_lost", f"Instagram lost the children {MAX_REBUILDS} times. {refused.message}")
 
 
 def _make(call: Call, user: str, fields: dict[str, str]) -> Entry | api.Refusal:

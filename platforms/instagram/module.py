@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -22,22 +22,19 @@ from platforms.base import (
     NotSent,
     PollOutcome,
     PrepareOutcome,
-    Processing,
     Published,
     PublishingCall,
     PublishOutcome,
     Quota,
     RateLimited,
-    Ready,
     Reconciled,
     ReconcileKind,
     Refreshed,
     Rejected,
     Transport,
-    Unknown,
     Violation,
 )
-from platforms.instagram import api, comments, connect, containers, lookup, readiness, tokens
+from platforms.instagram import api, comments, connect, containers, lookup, readiness, sending, tokens
 from platforms.instagram.kinds import KINDS
 from platforms.instagram.models import (
     ALT_LIMIT,
@@ -53,12 +50,10 @@ from platforms.instagram.models import (
     moves,
     options_of,
 )
-from platforms.outcomes import mapping, option_violations, utc
+from platforms.outcomes import option_violations
 from platforms.readiness import Looked, Waiting
 
 BUDGET_S = 60.0
-RESEND_PAUSE = timedelta(seconds=30)
-"""Between two sendings of one container, from the second resend on."""
 LINK_TRIES = 3
 """How often the page of a post that is out is asked for."""
 _HASHTAG = re.compile(r"(?<![\w&])#\w+")
@@ -128,6 +123,7 @@ class Instagram:
             *self._text_violations(draft, kind),
             *self._media_violations(draft, options, kind),
             *self._option_violations(draft, options, kind),
+            *comments.violations(draft, options),
         ]
 
     def _text_violations(self, draft: Draft, kind: Kind) -> Iterator[Violation]:
@@ -216,70 +212,7 @@ class Instagram:
         """Publishes the container. ``Processing`` where its page is still to be asked for, or a new one is made."""
         if comments.is_comment(draft):
             return comments.send(call, draft)
-        if call.checkpoint.get("media_id"):
-            return Processing(1.0)
-        tried = mapping(call.checkpoint.get("tried"))
-        if tried:
-            settled = self._known(call, tried)
-            if settled is not None:
-                return settled
-        container = containers.creation_id(call, draft)
-        if container is None:
-            outcome = containers.advance(call, draft)
-            container = containers.creation_id(call, draft)
-            if not isinstance(outcome, Ready) or container is None:
-                return (
-                    outcome if not isinstance(outcome, Ready) else NotSent("not_ready", "The container is not ready.")
-                )
-        return self._send(call, container)
-
-    def _known(self, call: Call, tried: dict[str, Json]) -> PublishOutcome | None:
-        """What has become of a container that was sent before; None: it, or another one, may be sent now."""
-        found = containers.status_of(call, str(tried["id"]))
-        if not isinstance(found, tuple):
-            # That it cannot be read says nothing about the post.
-            return Unknown(found.code, found.message) if isinstance(found, Rejected) else found
-        if found[0] in {"ERROR", "EXPIRED"}:
-            # Never published, and it never will be.
-            return None if containers.drop(call) else self._lost()
-        if found[0] != "FINISHED":
-            return Unknown("container_published", f"Instagram says that the container is {found[0]}.")
-        before = utc(tried.get("at"))
-        if int(tried.get("count") or 0) > 1 and before is not None and before + RESEND_PAUSE > call.now():
-            message = "Instagram did not publish the container twice."
-            return NotSent("resend_pause", message, None, RESEND_PAUSE.total_seconds())
-        return None
-
-    def _send(self, call: Call, container: str) -> PublishOutcome:
-        user = api.ig_user(call)
-        if call.checkpoint.get("limit_hit"):
-            stopped = containers.limit(call, str(user))
-            if stopped is not None:
-                return stopped
-            call.save(limit_hit=False)
-        tried = mapping(call.checkpoint.get("tried"))
-        again = tried.get("id") == container
-        count = int(tried.get("count") or 0) + 1 if again else 1
-        # Noted before it is sent: whoever comes next asks the container first.
-        call.save(tried={"id": container, "at": call.now().isoformat(), "count": count})
-        reply = api.request(
-            call, "POST", f"/{user}/media_publish", effect=Effect.PUBLISHES, form={"creation_id": container}
-        )
-        media_id = api.id_of(reply)
-        if media_id is not None:
-            call.save(media_id=media_id)
-            return Processing(1.0)
-        outcome = api.refusal_of_publish(call, reply)
-        subcode = api.Problem(reply).subcode
-        if subcode == api.DAILY_LIMIT:
-            call.save(limit_hit=True)
-        if subcode in {api.EXPIRED, api.NOT_FOUND} and not again and not containers.drop(call):
-            # Never sent before, so it cannot have been published: another container may be made, but not for ever.
-            return self._lost()
-        return outcome
-
-    def _lost(self) -> Rejected:
-        return Rejected("container_lost", f"Instagram lost the containers more than {containers.MAX_REBUILDS} times.")
+        return sending.publish(call, draft)
 
     def poll(self, call: Call, draft: Draft) -> PollOutcome:
         """The page of a post that is out; or how far the containers are."""
@@ -315,7 +248,12 @@ class Instagram:
         return Identity(
             remote_id=str(remote_id),
             handle=str(user.get("username") or ""),
-            facts={"login": login, **{name: user[name] for name in ("name", "account_type") if name in user}},
+            facts={
+                "login": login,
+                **{name: user[name] for name in ("name", "account_type") if name in user},
+                **({"scopes": list(granted)} if granted else {}),
+                **({"notice": comments.NOT_ALLOWED} if granted and not comments.allowed(login, granted) else {}),
+            },
             scopes=granted,
             missing_scopes=tuple(scope for scope in api.SCOPES[login] if scope not in granted) if granted else (),
         )

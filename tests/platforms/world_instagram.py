@@ -157,6 +157,7 @@ def draft_of(text: str, *media: MediaItem, **options: Any) -> Draft:
     return Draft(text, INSTAGRAM_ACCOUNT, media, options)
 
 
+POSTS = frozenset({"image", "carousel", "reel", "story"})
 INSTAGRAM_SUBJECT = Subject(
     platform=INSTAGRAM,
     world=InstagramWorld,
@@ -205,11 +206,14 @@ INSTAGRAM_SUBJECT = Subject(
         Refusal("limit-silent", no(613), RateLimited, waits(15 * 60)),
         Refusal("token", no(190), AuthExpired, lambda o: not o.permanent),
         Refusal("token-over", no(190, 463), AuthExpired, permanent),
-        Refusal("permission", no(10, status=403), AuthExpired, permanent),
+        Refusal("permission", no(10, status=403), AuthExpired, permanent, POSTS),
+        # The access is good for posts all the same.
+        Refusal("permission-for-comments", no(10, status=403), Rejected, drafts=frozenset({"comment"})),
         Refusal("ratio", no(36003, 2207009), Rejected, lambda o: o.code == "ratio"),
         Refusal("caption", no(36004, 2207010), Rejected),
     ],
     refresh_refused=no(190, 467),
+    revoked=no(190, 460),
 )
 
 

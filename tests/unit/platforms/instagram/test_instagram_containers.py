@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from fake_http import NOW, Answer, FakeHttp, Sent
+from fake_http import NOW, Answer
+from instagram_desk import Desk, forms, publishing
 from world_instagram import (
     FACEBOOK_SUBJECT,
     INSTAGRAM_SUBJECT,
     USER,
-    InstagramWorld,
     clip,
     draft_of,
     image,
@@ -24,10 +23,7 @@ from world_instagram import (
 from platforms.base import (
     Absent,
     AuthExpired,
-    Call,
-    Doubt,
     Draft,
-    Effect,
     Found,
     Inconclusive,
     NotSent,
@@ -40,65 +36,6 @@ from platforms.base import (
     Unknown,
 )
 from platforms.errors import TransportError
-from platforms.instagram import PLATFORM
-
-
-class Desk:
-    """One post, visited again and again over one checkpoint."""
-
-    def __init__(self, draft: Draft, world: InstagramWorld | None = None) -> None:
-        self.draft = draft
-        self.subject = FACEBOOK_SUBJECT if draft.account.name == "page" else INSTAGRAM_SUBJECT
-        self.world = world or InstagramWorld()
-        self.checkpoint: dict[str, Any] = {}
-        self.http = FakeHttp(self.world)
-        self.late = timedelta()
-
-    def call(self, answerer: Any = None) -> Call:
-        self.http = FakeHttp(answerer or self.world)
-        call = self.subject.call(self.http, self.checkpoint, self.checkpoint.update)
-        call.now = lambda: NOW + self.late
-        return call
-
-    def prepare(self, answerer: Any = None) -> Any:
-        return PLATFORM.prepare(self.call(answerer), self.draft)
-
-    def publish(self, answerer: Any = None) -> Any:
-        return PLATFORM.publish(self.call(answerer), self.draft)
-
-    def poll(self, answerer: Any = None) -> Any:
-        return PLATFORM.poll(self.call(answerer), self.draft)
-
-    def look(self, answerer: Any = None, *taken: str) -> Any:
-        doubt = Doubt(NOW - timedelta(seconds=70), None, frozenset(taken))
-        return PLATFORM.reconcile(self.call(answerer), self.draft, doubt)
-
-    def ready(self) -> None:
-        for _ in range(5):
-            outcome = self.prepare()
-            if isinstance(outcome, Ready):
-                return
-            assert isinstance(outcome, Processing), outcome
-        raise AssertionError("never ready")
-
-    def one(self) -> dict[str, Any]:
-        return next(iter(self.world.containers.values()))
-
-
-def forms(desk: Desk) -> list[dict[str, Any]]:
-    return [dict(sent.form) for sent in desk.http.sent if sent.method == "POST"]
-
-
-def publishing(desk: Desk, answer: Answer | Exception, *, arrives: bool = False) -> Any:
-    def answered(sent: Sent) -> Answer | Exception:
-        if sent.effect is not Effect.PUBLISHES:
-            return desk.world(sent)
-        if arrives:
-            desk.world(sent)
-        return answer
-
-    return answered
-
 
 # --- Preparing --------------------------------------------------------------------------------------------
 
@@ -250,7 +187,7 @@ def test_containers_that_ran_out_or_belong_to_another_file_are_made_anew() -> No
 def test_published_with_its_page() -> None:
     desk = Desk(draft_of("hi", image()))
     desk.ready()
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
     assert [(sent.path, dict(sent.form)) for sent in desk.http.sent] == [
         (f"/v26.0/{USER}/media_publish", {"creation_id": next(iter(desk.world.containers))})
     ]
@@ -277,7 +214,7 @@ def test_a_container_that_ran_out_unpublished_is_made_anew_at_the_last_step() ->
     assert desk.publish() == Processing(5.0)
     assert desk.http.publishing == []
     assert isinstance(desk.poll(), Ready)
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
     assert len(desk.world.media) == 1
 
 
@@ -289,7 +226,8 @@ def test_a_container_in_doubt_is_never_given_up_while_it_may_have_been_published
         desk.publish(publishing(desk, TransportError("lost", sent=True)))
     first = desk.checkpoint["tried"]["id"]
     assert isinstance(desk.publish(publishing(desk, refusal)), NotSent)
-    assert desk.checkpoint["tried"] == {"id": first, "at": NOW.isoformat(), "count": 2}
+    tried = desk.checkpoint["tried"]
+    assert (tried["id"], tried["count"], tried["refused"]) == (first, 2, 1)
     assert list(desk.world.containers) == [first]
 
 
@@ -310,7 +248,7 @@ def test_one_that_expired_in_doubt_was_never_published_and_is_made_anew() -> Non
     with pytest.raises(TransportError):
         desk.publish(publishing(desk, TransportError("lost", sent=True)))
     desk.one()["status"] = "EXPIRED"
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
     assert len(desk.world.containers) == 2
 
 
@@ -321,7 +259,7 @@ def test_the_same_container_again_comes_after_a_pause() -> None:
         assert isinstance(desk.publish(publishing(desk, no(2))), Unknown)
     assert desk.publish().code == "resend_pause"
     desk.late = timedelta(seconds=31)
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
 
 
 def test_after_the_days_limit_it_is_read_before_the_next_try() -> None:
@@ -332,7 +270,7 @@ def test_after_the_days_limit_it_is_read_before_the_next_try() -> None:
     assert isinstance(desk.publish(), RateLimited)
     assert desk.http.publishing == []
     desk.world.used = 49
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
 
 
 # --- Reconcile --------------------------------------------------------------------------------------------
@@ -409,4 +347,4 @@ def test_the_account_is_found_where_nobody_said_who_it_is() -> None:
     )
     desk.ready()
     assert desk.checkpoint["ig_user"] == USER
-    assert desk.publish() == Processing(1.0)
+    assert isinstance(desk.publish(), Processing)
