@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from platforms.base import (
     Absent,
-    AccountRef,
     AuthExpired,
-    Call,
     Doubt,
     Draft,
     Effect,
@@ -31,64 +29,20 @@ from platforms.base import (
     Unknown,
 )
 from platforms.conformance.fake_http import NOW, Answer, Answerer, FakeHttp, Sent
+from platforms.conformance.subject import Refusal, Subject, World
 from platforms.errors import FenceExpired, TransportError
 from platforms.kinds import kinds_of
 
-
-class World(Protocol):
-    """A stand-in for one platform, as far as the cases need it."""
-
-    def __call__(self, sent: Sent) -> Answer | Exception:
-        """The platform's answer; what publishes is kept."""
-        ...
-
-    def published(self) -> list[str]:
-        """Ids of what was published, oldest first."""
-        ...
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An answer to the publishing call, and what the module must make of it."""
-
-    name: str
-    answer: Answer
-    outcome: type
-    check: Callable[[Any], bool] = lambda _outcome: True
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A platform module and what the cases need to know of it."""
-
-    platform: Platform
-    world: Callable[[], World]
-    """A new, empty stand-in."""
-    account: AccountRef
-    credentials: Mapping[str, Any]
-    drafts: Mapping[str, Draft]
-    """Good drafts, by a name."""
-    too_long: Draft
-    refusals: Sequence[Refusal]
-    refresh_refused: Answer | None = None
-    """How the platform says that a refresh token is dead; None where nothing is refreshed."""
-
-    def call(
-        self,
-        http: FakeHttp,
-        checkpoint: dict[str, Any] | None = None,
-        store: Callable[..., None] | None = None,
-    ) -> Call:
-        """The surroundings of one visit, over ``checkpoint`` as a crash left it."""
-        return Call(
-            http=http,
-            account=self.account,
-            credentials=self.credentials,
-            now=lambda: NOW,
-            checkpoint=dict(checkpoint or {}),
-            store=store or (lambda _values: None),
-            platform_key="key-of-one-content",
-        )
+__all__ = [
+    "Case",
+    "Refusal",
+    "Subject",
+    "World",
+    "breaking",
+    "cases",
+    "doubtful_server_errors",
+    "prepared",
+]
 
 
 @dataclass(frozen=True)
@@ -122,8 +76,11 @@ def _all(subject: Subject) -> Iterator[Case]:
         yield case("refreshes", refreshes)
         yield case("refresh-refused", refresh_refused)
         yield case("refresh-unanswered", refresh_unanswered)
+    first = next(iter(subject.drafts))
     for refusal in subject.refusals:
-        yield case(f"publish-{refusal.name}", refused, refusal)
+        for name in sorted(refusal.drafts or _of_each_call(subject)):
+            label = f"publish-{refusal.name}" if name == first else f"{name}-publish-{refusal.name}"
+            yield case(label, refused, refusal, subject.drafts[name])
     for name, draft in subject.drafts.items():
         yield case(f"{name}-is-valid", is_valid, draft)
         yield case(f"{name}-publishes-once", publishes_once, draft)
@@ -140,6 +97,19 @@ def _all(subject: Subject) -> Iterator[Case]:
             yield case(f"{name}-reconcile-finds", reconcile_finds, draft)
             yield case(f"{name}-reconcile-absent", reconcile_absent, draft)
             yield case(f"{name}-reconcile-in-trouble", reconcile_in_trouble, draft)
+            yield case(f"{name}-reconcile-while-reads-lag", reconcile_while_reads_lag, draft)
+        if subject.revoked is not None:
+            yield case(f"{name}-revoked", revoked, draft)
+
+
+def _of_each_call(subject: Subject) -> list[str]:
+    """A draft for each publishing call, and for each placement that is published by it: what refuses one kind of post
+    has to be understood of every other.
+    """
+    platform, found = subject.platform, dict[tuple[str, str], str]()
+    for name, draft in subject.drafts.items():
+        found.setdefault((platform.publishing_call(draft).name, platform.placement(draft)), name)
+    return list(found.values())
 
 
 # --- Steps ------------------------------------------------------------------------------------------------
@@ -260,6 +230,8 @@ def publishes_once(subject: Subject, draft: Draft) -> None:
     call = subject.call(http, checkpoint)
     outcome: Any = subject.platform.publish(call, draft)
     assert http.sent[-1].effect is Effect.PUBLISHES
+    if isinstance(outcome, Processing):
+        call.checkpoint.update(outcome.checkpoint or {})
     for _ in range(10):
         if not isinstance(outcome, Processing):
             break
@@ -269,9 +241,9 @@ def publishes_once(subject: Subject, draft: Draft) -> None:
     assert len(http.publishing) == 1
 
 
-def refused(subject: Subject, refusal: Refusal) -> None:
+def refused(subject: Subject, refusal: Refusal, draft: Draft | None = None) -> None:
     """The declared outcome for an answer to the publishing call; no second try."""
-    draft = next(iter(subject.drafts.values()))
+    draft = draft or next(iter(subject.drafts.values()))
     world = subject.world()
     checkpoint = prepared(subject, draft, world)
     http = FakeHttp(breaking(world, Effect.PUBLISHES, refusal.answer))
@@ -281,6 +253,27 @@ def refused(subject: Subject, refusal: Refusal) -> None:
     assert len(http.publishing) == 1
     if isinstance(outcome, RateLimited):
         assert outcome.until > NOW
+
+
+def revoked(subject: Subject, draft: Draft) -> None:
+    """An access that was taken back is about the account, at every step; what was in doubt stays so."""
+    answer = subject.revoked
+    assert answer is not None
+    platform = subject.platform
+    world = subject.world()
+    checkpoint = prepared(subject, draft, world)
+    http = FakeHttp(lambda _sent: answer)
+    steps: list[Any] = [platform.publish(subject.call(http, checkpoint), draft)]
+    if http.sent and platform.needs_prepare(draft):
+        before = len(http.sent)
+        outcome = platform.prepare(subject.call(http), draft)
+        # One that needs nothing of the platform has nothing to be refused.
+        steps += [outcome] if len(http.sent) > before else []
+    if platform.publishing_call(draft).reconcile is not ReconcileKind.NONE:
+        steps.append(
+            _look(subject, draft, FakeHttp(lambda _sent: answer), _doubtful(subject, draft, arrives=True)[1], [])
+        )
+    assert {type(outcome) for outcome in steps} == {AuthExpired}, steps
 
 
 def raises(subject: Subject, draft: Draft, error: Exception) -> None:
@@ -336,8 +329,8 @@ def prepare_resumes(subject: Subject, draft: Draft) -> None:
         allowed = 1
     else:
         raise AssertionError("prepare makes no progress from its checkpoint")
-    # A preparation of one request cannot be broken off halfway.
-    assert done > 0 or len(http.sent) == 1
+    # A preparation of one request, or of none (files that are fetched ahead), cannot be broken off halfway.
+    assert done > 0 or len(http.sent) <= 1
 
 
 # --- Reconcile --------------------------------------------------------------------------------------------
@@ -391,6 +384,22 @@ def reconcile_absent(subject: Subject, draft: Draft) -> None:
         assert isinstance(outcome, Inconclusive), outcome
         return
     assert isinstance(outcome, Absent | Repeatable), outcome
+
+
+def reconcile_while_reads_lag(subject: Subject, draft: Draft) -> None:
+    """What arrived and is not shown yet is not found, or may be repeated; where that looks like absence, the call says
+    how long reads may lag.
+    """
+    world, checkpoint = _doubtful(subject, draft, arrives=True)
+    behind, _ = _doubtful(subject, draft, arrives=False)
+    early = _look(subject, draft, FakeHttp(behind), checkpoint, [])
+    assert isinstance(early, Absent | Inconclusive | Repeatable | Processing), early
+    call = subject.platform.publishing_call(draft)
+    if isinstance(early, Absent) and call.reconcile is ReconcileKind.LOOKUP:
+        # Elsewhere repeating makes the same object.
+        assert call.read_lag_s > 0, "an absence that is believed at once doubles what appears a moment later"
+    later = _look(subject, draft, FakeHttp(world), checkpoint, [])
+    assert isinstance(later, Found | Repeatable), later
 
 
 def reconcile_in_trouble(subject: Subject, draft: Draft) -> None:

@@ -414,4 +414,5 @@ PINTEREST_SUBJECT = Subject(
         ),
     ],
     refresh_refused=Answer(401, {"code": 2, "message": "Authentication failed."}),
+    revoked=Answer(401, {"code": 2, "message": "Authentication failed."}),
 )
