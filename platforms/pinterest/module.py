@@ -36,16 +36,21 @@ from platforms.base import (
     Violation,
 )
 from platforms.outcomes import option_violations
-from platforms.pinterest import api, boards, connect, lookup, readiness, rules, upload
+from platforms.pinterest import api, boards, connect, lookup, pictures, readiness, rules, upload
 from platforms.pinterest.kinds import KINDS, MEDIA_TYPES, Kind, alt_of, kind_of, pictures_of
 from platforms.pinterest.models import Credentials, Options, board_id, section_id
-from platforms.pinterest.source import source_of
+from platforms.pinterest.source import body_size, fetch_ahead, must_be_bytes, source_of
 from platforms.readiness import Looked, Waiting
 
 DESCRIPTION_LIMIT = 800
 ALT_LIMIT = 500
 TRIAL = "The app has trial access: what it pins is visible to this account alone."
 """Source: Pinterest's access tiers, 2026-10."""
+BUDGET_S = 30.0
+SLOWEST = 400_000
+"""Bytes of a body in a second that are reckoned with."""
+LONGEST_BUDGET_S = 120.0
+"""Enough for a carousel of five times 5 MB at that speed; no call of any platform has longer."""
 READ_LAG_S = 10.0
 VIDEO_READ_LAG_S = 60.0
 """Video pins are known to appear late; how late is not documented."""
@@ -122,8 +127,8 @@ class Pinterest:
     # --- Publishing ---------------------------------------------------------------------------------------
 
     def needs_prepare(self, draft: Draft) -> bool:
-        """True for a video, which has to be on Pinterest first."""
-        return kind_of(draft) is Kind.VIDEO
+        """True for a video, which has to be on Pinterest first, and for pictures that travel inside the request."""
+        return kind_of(draft) is Kind.VIDEO or must_be_bytes(draft)
 
     def wants_url(self, draft: Draft) -> bool:
         """True where the author asked for it and there is a picture; otherwise bytes do as well."""
@@ -132,11 +137,15 @@ class Pinterest:
     def publishing_call(self, draft: Draft) -> PublishingCall:
         """``POST /v5/pins``: no idempotency key, so doubt is settled by reading the board's pins."""
         lag = VIDEO_READ_LAG_S if kind_of(draft) is Kind.VIDEO else READ_LAG_S
-        return PublishingCall("POST /v5/pins", ReconcileKind.LOOKUP, budget_s=30.0, read_lag_s=lag)
+        budget_s = min(BUDGET_S + body_size(draft) / SLOWEST, LONGEST_BUDGET_S)
+        return PublishingCall("POST /v5/pins", ReconcileKind.LOOKUP, budget_s=budget_s, read_lag_s=lag)
 
     def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:
-        """Uploads a video, and waits until Pinterest has processed it."""
-        return upload.advance(call, draft) if self.needs_prepare(draft) else Ready()
+        """Uploads a video, and waits until Pinterest has processed it; has pictures at hand that go by bytes."""
+        outcome = upload.advance(call, draft) if kind_of(draft) is Kind.VIDEO else Ready()
+        if isinstance(outcome, Ready):
+            fetch_ahead(call, draft)
+        return outcome
 
     def poll(self, call: Call, draft: Draft) -> PollOutcome:
         """How far Pinterest is with the video."""
@@ -158,6 +167,7 @@ class Pinterest:
         reply = api.request(call, "POST", "/v5/pins", effect=Effect.PUBLISHES, json=body)
         remote_id = api.good(reply).get("id")
         if remote_id:
+            pictures.forget(pictures_of(draft))
             return Published(str(remote_id), lookup.permalink(str(remote_id)))
         if api.is_unreachable(reply):
             # The next try sends the bytes, where the author left the choice to us.

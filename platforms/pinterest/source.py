@@ -10,7 +10,7 @@ import base64
 from collections.abc import Sequence
 
 from platforms.base import Call, Draft, Json, MediaItem, NotSent, Rejected
-from platforms.pinterest import upload
+from platforms.pinterest import pictures, upload
 from platforms.pinterest.kinds import Kind, kind_of, pictures_of, video_of
 from platforms.pinterest.models import Options
 
@@ -22,11 +22,11 @@ Source = dict[str, Json]
 
 def source_of(call: Call, draft: Draft, options: Options) -> Source | Rejected | NotSent:
     """The ``media_source``; or why there is none, and then nothing was sent."""
-    pictures = pictures_of(draft)
+    items = pictures_of(draft)
     kind = kind_of(draft)
     if kind is Kind.VIDEO:
-        return _video(call, draft, options, pictures)
-    sent = _pictures(call, pictures, options.media)
+        return _video(call, draft, options, items)
+    sent = _pictures(call, items, options.media)
     if not isinstance(sent, list):
         return sent
     by_url = "url" in sent[0]
@@ -56,13 +56,46 @@ def _video(call: Call, draft: Draft, options: Options, covers: Sequence[MediaIte
     return {**source, "cover_image_content_type": cover["content_type"], "cover_image_data": cover["data"]}
 
 
+def may_be_bytes(draft: Draft) -> bool:
+    """Whether pictures may have to travel inside the request: what the draft itself does not rule out."""
+    return draft.options.get("media") != "url" and bool(pictures_of(draft))
+
+
+def must_be_bytes(draft: Draft) -> bool:
+    """Whether pictures travel inside the request, as far as is known: the store's addresses come with the media."""
+    wanted = draft.options.get("media") == "bytes" or any(item.url is None for item in pictures_of(draft))
+    return may_be_bytes(draft) and wanted
+
+
+def body_size(draft: Draft) -> int:
+    """Bytes of the request's pictures, at most; base64 makes four of three."""
+    return sum(item.size for item in pictures_of(draft)) * 4 // 3 if may_be_bytes(draft) else 0
+
+
+def fetch_ahead(call: Call, draft: Draft) -> None:
+    """Has the pictures that will travel inside the request at hand; what is wrong with them is told when it is due."""
+    items = pictures_of(draft)
+    covers = items[:1] if kind_of(draft) is Kind.VIDEO else items
+    if _by_url(call, covers, str(draft.options.get("media", "auto"))) or draft.options.get("media") == "url":
+        return
+    for item in covers:
+        if _fits(item):
+            pictures.bytes_of(item)
+
+
+def _fits(item: MediaItem) -> bool:
+    return item.read is not None and item.mime in BYTES_MIMES
+
+
+def _by_url(call: Call, items: Sequence[MediaItem], wanted: str) -> bool:
+    by_url = all(item.url is not None for item in items) and wanted != "bytes"
+    unreachable = wanted == "auto" and bool(call.checkpoint.get("url_unreachable")) and all(map(_fits, items))
+    return by_url and not unreachable
+
+
 def _pictures(call: Call, items: Sequence[MediaItem], wanted: str) -> list[Source] | Rejected | NotSent:
     """The pictures, all by URL or all by bytes: the slides of a carousel cannot be mixed."""
-    bytes_possible = all(item.read is not None and item.mime in BYTES_MIMES for item in items)
-    by_url = all(item.url is not None for item in items) and wanted != "bytes"
-    if by_url and wanted == "auto" and bytes_possible and call.checkpoint.get("url_unreachable"):
-        by_url = False
-    if by_url:
+    if _by_url(call, items, wanted):
         return [{"url": item.url} for item in items]
     if wanted == "url":
         return NotSent("no_url", "The picture has no address that Pinterest could fetch it from.")
@@ -75,7 +108,4 @@ def _pictures(call: Call, items: Sequence[MediaItem], wanted: str) -> list[Sourc
 
 
 def _in_the_request(item: MediaItem) -> Source:
-    if item.read is None:
-        raise ValueError("a picture without bytes was to be sent as bytes")
-    with item.read() as file:
-        return {"content_type": item.mime, "data": base64.b64encode(file.read()).decode("ascii")}
+    return {"content_type": item.mime, "data": base64.b64encode(pictures.bytes_of(item)).decode("ascii")}

@@ -61,8 +61,8 @@ def test_slides_with_addresses_travel_by_url() -> None:
 @pytest.mark.parametrize(
     "wanted",
     [
-        draft(picture(5), picture(6)),
-        draft(by_url("a"), picture(6)),
+        draft(picture(5), picture(6, sha="b")),
+        draft(by_url("a"), picture(6, sha="b")),
         draft(by_url("a"), by_url("b"), media="bytes"),
     ],
 )
@@ -76,11 +76,11 @@ def test_slides_are_never_mixed_and_go_as_bytes_otherwise(wanted: Draft) -> None
 @pytest.mark.parametrize(
     ("wanted", "kind"),
     [
-        (draft(by_url("a"), picture(6), media="url"), NotSent),
-        (draft(picture(5), dataclasses.replace(picture(6), read=None)), NotSent),
-        (draft(picture(5), dataclasses.replace(picture(6), mime="image/webp")), Rejected),
-        (draft(clip(9), dataclasses.replace(picture(6), mime="image/webp")), Rejected),
-        (draft(clip(9), picture(6), media="url"), NotSent),
+        (draft(by_url("a"), picture(6, sha="b"), media="url"), NotSent),
+        (draft(picture(5), dataclasses.replace(picture(6, sha="b"), read=None)), NotSent),
+        (draft(picture(5), dataclasses.replace(picture(6, sha="b"), mime="image/webp")), Rejected),
+        (draft(clip(9), dataclasses.replace(picture(6, sha="b"), mime="image/webp")), Rejected),
+        (draft(clip(9), picture(6, sha="b"), media="url"), NotSent),
     ],
 )
 def test_what_cannot_travel_is_not_sent(wanted: Draft, kind: type) -> None:
@@ -167,6 +167,8 @@ def test_each_kind_of_post_has_its_placement_and_way() -> None:
         "video with a cover": "video",
     }
     assert [name for name, example in found.items() if PLATFORM.needs_prepare(example)] == [
+        "picture",
+        "carousel",
         "video",
         "video with a cover",
     ]
