@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
 
 from platforms.base import (
     Absent,
@@ -41,7 +42,16 @@ def permalink(remote_id: str) -> str:
 def _plain(name: str, value: Json) -> str:
     """A field for comparing: absent, null and empty are one, and so are the ways to write a blank."""
     text = " ".join(unicodedata.normalize("NFC", html.unescape(str(value or ""))).split())
-    return text.rstrip("/") if name == "link" else text
+    return _plain_link(text) if name == "link" else text
+
+
+def _plain_link(link: str) -> str:
+    """Scheme and host in small letters, as they mean the same (RFC 3986, 6.2.2.1), without a slash at the end."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return link.rstrip("/")
+    return urlunsplit(parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower())).rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -66,25 +76,26 @@ class Sought:
             count,
         )
 
-    def compare(self, pin: dict[str, Json]) -> tuple[bool, bool]:
-        """Whether all words are the same (and one says something), and whether any is.
+    def may_be(self, pin: dict[str, Json]) -> bool:
+        """Whether a pin may be the sought one, whatever it says: ours, of its kind, with as many slides.
 
-        A pin of another kind is never ours, whatever it says. One without words is like every other: never the
-        same, always similar. A video pin may be shown before its video is known: what is missing is not compared.
+        Words are no proof that it is another: Pinterest cuts them, fills them in from the linked page, rewrites links.
+        A video pin may be shown before its video is known: what is missing is not compared.
         """
         media = mapping(pin.get("media"))
         items = media.get("items")
-        if media.get("media_type") not in {None, self.media_type}:
-            return False, False
-        if self.count and isinstance(items, list) and len(items) != self.count:
-            return False, False
+        # On a group board, the others' pins are listed as well.
+        if pin.get("is_owner") is False or media.get("media_type") not in {None, self.media_type}:
+            return False
+        return not (self.count and isinstance(items, list) and len(items) != self.count)
+
+    def says_the_same(self, pin: dict[str, Json]) -> bool:
+        """Whether all words are the same, and one says something: a pin without words is like every other."""
+        items = objects(mapping(pin.get("media")).get("items"))
         pairs = [(_plain(name, pin.get(name)), self.words[name]) for name in _COMPARED]
-        for shown, slide in zip(objects(items), self.slides, strict=False):
+        for shown, slide in zip(items, self.slides, strict=False):
             pairs += [(_plain(name, shown[name]), slide[name]) for name in _OF_A_SLIDE if name in shown]
-        alike = all(left == right for left, right in pairs)
-        if not any(right for _, right in pairs):
-            return False, alike
-        return alike, any(left == right != "" for left, right in pairs)
+        return all(left == right for left, right in pairs) and any(right for _, right in pairs)
 
 
 @dataclass
@@ -94,6 +105,8 @@ class _Search:
     sought: Sought
     doubt: Doubt
     since: datetime
+    until: datetime
+    """After it no pin was made by the attempt."""
     same: list[tuple[datetime, str]] = field(default_factory=list)
     similar: bool = False
     falling: bool = True
@@ -118,17 +131,24 @@ class _Search:
         remote_id = str(pin.get("id") or "")
         if not remote_id or remote_id in self.doubt.taken_remote_ids:
             return
-        same, similar = self.sought.compare(pin)
-        if same and created is not None:
+        if not self.sought.may_be(pin):
+            return
+        if created is not None and self.sought.says_the_same(pin):
             self.same.append((created, remote_id))
-        elif same or similar:
+        elif created is None or created <= self.until:
             # Pinterest may have written a field in another way than we did; a person can tell.
             self.similar = True
 
 
-def look_up(call: Call, board: str, section: str | None, sought: Sought, doubt: Doubt) -> Reconciled:
-    """Reads the board (and its section) until what is older than the attempt, or to the end."""
-    search = _Search(sought, doubt, doubt.started_at - CLOCK_MARGIN)
+def look_up(
+    call: Call, board: str, section: str | None, sought: Sought, doubt: Doubt, *, budget_s: float
+) -> Reconciled:
+    """Reads the board (and its section) until what is older than the attempt, or to the end.
+
+    :param budget_s: how long the attempt may have been under way.
+    """
+    since, until = doubt.started_at - CLOCK_MARGIN, doubt.started_at + timedelta(seconds=budget_s) + 2 * CLOCK_MARGIN
+    search = _Search(sought, doubt, since, until)
     paths = [f"/v5/boards/{board}/sections/{section}/pins"] if section else []
     for path in [*paths, f"/v5/boards/{board}/pins"]:
         stopped = _read_list(call, path, search)

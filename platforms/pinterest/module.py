@@ -206,7 +206,8 @@ class Pinterest:
         kind = kind_of(draft)
         count = len(draft.media) if kind is Kind.CAROUSEL else 0
         sought = lookup.Sought.of(self._words(draft), MEDIA_TYPES[kind], slides, count)
-        return lookup.look_up(call, where[0], where[1], sought, doubt)
+        budget_s = self.publishing_call(draft).budget_s
+        return lookup.look_up(call, where[0], where[1], sought, doubt, budget_s=budget_s)
 
     # --- Accounts -----------------------------------------------------------------------------------------
 
