@@ -40,8 +40,6 @@ attempts = table_of(PublishAttempt)
 
 
 SAYS_NOT_PUBLISHED = frozenset({Status.FAILED, Status.MISSED, Status.CANCELED})
-DECIDED_BEFORE = frozenset({Status.HELD, Status.UNKNOWN})
-"""Who leaves these for an end has looked: a person, or reconcile."""
 
 
 class ForbiddenTransition(Exception):
@@ -96,7 +94,7 @@ def move(
         raise ForbiddenTransition(f"{target}: a lease belongs to leased states, and only to them")
     if (
         target in SAYS_NOT_PUBLISHED
-        and not DECIDED_BEFORE & set(sources)
+        and not _looked_at(conn, scheduled_post_id, sources)
         and doubtful_attempts(conn, scheduled_post_id)
     ):
         # An earlier try may be public (it was to be repeated, which would have made the same object).
@@ -158,6 +156,19 @@ def move(
             )
         )
     return int(row.generation)
+
+
+def _looked_at(conn: Connection, scheduled_post_id: int, sources: Iterable[Status]) -> bool:
+    """Whether who leaves for an end has looked: reconcile, or the person in front of whom the doubt was put.
+
+    Nobody has where it is held for something else (a reconnect) while an earlier try is in doubt.
+    """
+    if Status.UNKNOWN in sources:
+        return True
+    if Status.HELD not in sources:
+        return False
+    found = conn.execute(select(posts.c.status, posts.c.held_for).where(posts.c.id == scheduled_post_id)).one_or_none()
+    return found is not None and (found.status, found.held_for) == (Status.HELD, HeldFor.OUTCOME_UNKNOWN)
 
 
 PARTLY_PUBLISHED = "partly_published"

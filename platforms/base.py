@@ -229,6 +229,9 @@ class Processing:
     """The platform accepted and still works; look again in ``poll_after_s`` seconds."""
 
     poll_after_s: float
+    checkpoint: Mapping[str, Any] | None = None
+    """From ``publish``: what the platform gave, for the checkpoint (None: nothing new). It is stored with the outcome,
+    and waits with it while the database is away; ``Call.save`` gives up after some tries."""
 
 
 @dataclass(frozen=True)
@@ -282,9 +285,21 @@ class Unknown:
     http_status: int | None = None
 
 
+@dataclass(frozen=True)
+class NotPublished:
+    """From ``poll``: the platform has ended its work on the post and has not published it, for this reason.
+
+    The reason decides as if ``publish`` had been answered with it: a ``RateLimited`` post waits, an ``AuthExpired``
+    account is renewed or connected again. By itself such an outcome of a poll speaks of the question alone. The
+    module first drops from the checkpoint what the next try must not go on with.
+    """
+
+    why: Rejected | AuthExpired | RateLimited | NotSent
+
+
 PrepareOutcome = Ready | Processing | Rejected | AuthExpired | RateLimited | NotSent
 PublishOutcome = Published | Processing | Rejected | AuthExpired | RateLimited | NotSent | Unknown
-PollOutcome = PublishOutcome | Ready
+PollOutcome = PublishOutcome | Ready | NotPublished
 """``Ready`` from ``poll``: processing is done and ``publish`` has a last step to send."""
 
 

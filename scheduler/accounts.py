@@ -191,14 +191,20 @@ def release_held(conn: Connection, account_id: int, *, by: str) -> int:
     rows = conn.execute(
         text("""
             WITH freed AS (
-                UPDATE scheduled_posts SET status = 'scheduled', held_for = NULL, generation = generation + 1,
-                       error_code = NULL, error_message = NULL, available_at = clock_timestamp(),
+                UPDATE scheduled_posts s SET held_for = NULL, generation = generation + 1,
+                       error_code = NULL, error_message = NULL,
+                       -- A try in doubt is repeated from its checkpoint, which makes the same object; to prepare
+                       -- anew would make another.
+                       status = CASE WHEN EXISTS (
+                           SELECT FROM publish_attempts t WHERE t.scheduled_post_id = s.id AND t.settled IS NULL
+                              AND coalesce(t.outcome, 'unknown') = 'unknown') THEN 'retrying' ELSE 'scheduled' END,
+                       available_at = greatest(clock_timestamp(), LEAST(s.due_at, s.available_at)),
                        updated_at = clock_timestamp()
                  WHERE account_id = :id AND status = 'held' AND held_for = 'reconnect'
-                RETURNING id, generation
+                RETURNING id, generation, status
             ), logged AS (
                 INSERT INTO transitions (scheduled_post_id, generation, from_status, to_status, by, why)
-                SELECT id, generation, 'held', 'scheduled', :by, 'the account is connected again' FROM freed
+                SELECT id, generation, 'held', status, :by, 'the account is connected again' FROM freed
             ) SELECT id FROM freed
         """),
         {"id": account_id, "by": by},

@@ -10,9 +10,10 @@ from db.failpoints import about, hit
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from db.session import transaction
 from db.states import Status
-from db.transitions import move, seconds_from_now
+from db.transitions import move, sayable, seconds_from_now
 from platforms.base import (
     AuthExpired,
+    NotPublished,
     NotSent,
     Processing,
     Published,
@@ -26,7 +27,8 @@ from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import send, worker_name
-from workers.ledger import note_account, publish
+from workers.ledger import publish
+from workers.not_published import not_published, note_account
 from workers.publish import Stale, deliver, saver
 from workers.reconcile import hold, load_as, reconcile
 from workers.tokens import due_for_refresh, refresh
@@ -140,10 +142,13 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
             )
             else None
         )
-    if isinstance(outcome, AuthExpired | RateLimited):
-        note_account(conn, work.row.account_id, work.row.token_version, outcome)
-    if isinstance(outcome, AuthExpired) and not outcome.permanent:
+    asked = outcome.why if isinstance(outcome, NotPublished) else outcome
+    if isinstance(asked, AuthExpired | RateLimited):
+        note_account(conn, work.row.account_id, work.row.token_version, asked)
+    if isinstance(asked, AuthExpired) and not asked.permanent:
         send("followup.refresh", (work.row.account_id, work.row.token_version))
+    if isinstance(outcome, NotPublished):
+        return _ended(conn, settings, work, generation, outcome.why)
     failed = int(work.row.lookups.get("polls", 0))
     if isinstance(outcome, Processing):
         if _processing_since_s(conn, work) > PROCESSING_LONGEST_S:
@@ -170,6 +175,26 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
         .values(available_at=later, lookups={**work.row.lookups, "polls": failed})
     )
     return None
+
+
+def _ended(
+    conn: Connection,
+    settings: Settings,
+    work: Work,
+    generation: int,
+    why: Rejected | AuthExpired | RateLimited | NotSent,
+) -> Status | None:
+    """The platform worked on it and did not publish it: as if the publishing call had been answered so."""
+    row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
+    if row.generation != generation:
+        return None
+    told = {
+        "error_code": "rate_limited" if isinstance(why, RateLimited) else why.code,
+        "error_message": sayable(why.message),
+        # The call that the platform took was counted as it took it.
+        "attempts": row.attempts,
+    }
+    return not_published(conn, settings, row, Status.PROCESSING, why, told, work.row.token_version, by=worker_name())
 
 
 def _processing_since_s(conn: Connection, work: Work) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,14 +18,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
-from db.states import TERMINAL, HeldFor, Status
+from db.states import TERMINAL, Status
 from db.transitions import (
     NOW,
     PARTLY_PUBLISHED,
-    doubtful_attempts,
     move,
     partly,
     revise,
+    save_checkpoint,
     sayable,
     seconds_from_now,
     storable,
@@ -39,12 +40,9 @@ from platforms.base import (
     Rejected,
     Unknown,
 )
-from scheduler.accounts import RENEWING, renewal_ends_at
-from scheduler.retry_policy import policy
 from scheduler.settings import Settings
-
-NOT_READY = "media_not_ready"
-"""What a module says where the media it had prepared are not on the platform any more."""
+from workers.not_published import not_published, note_account
+from workers.work import as_stored, of_part
 
 posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
@@ -94,22 +92,6 @@ class Report:
     """Which part of a thread it was."""
 
 
-def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
-    """Puts a post in front of a person until its account is connected again."""
-    return move(
-        conn,
-        scheduled_post_id,
-        generation=generation,
-        source=source,
-        target=Status.HELD,
-        by="publish",
-        held_for=HeldFor.RECONNECT.value,
-        claims=0,
-        error_code="reconnect",
-        error_message="the platform no longer accepts our access; connect the account again",
-    )
-
-
 def conclude(conn: Connection, settings: Settings, report: Report) -> Status | None:
     """Writes what came of an attempt: first onto its row, once; then the state, under the guard.
 
@@ -134,15 +116,20 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         },
     )
     if report.sent_at is not None:
-        row = conn.execute(POST_SENT, {"post": report.scheduled_post_id, "at": report.sent_at}).one()
+        row = conn.execute(POST_SENT, {"post": report.scheduled_post_id, "at": report.sent_at}).one_or_none()
     else:
-        row = conn.execute(POST_LOCK, {"post": report.scheduled_post_id}).one()
+        row = conn.execute(POST_LOCK, {"post": report.scheduled_post_id}).one_or_none()
+    if row is None:
+        return None  # a file that another database's worker left in this folder
     if isinstance(outcome, AuthExpired | RateLimited):
         note_account(conn, report.account_id, report.token_version, outcome)
     if row.generation == report.generation and row.status == Status.PUBLISHING:
         return _decide(conn, settings, row, report)
     if row.parts > 1 and report.part != len(row.parts_out):
         return None  # that part has been decided, and the thread has gone on
+    if isinstance(outcome, Processing) and outcome.checkpoint and row.status in LATE_IDS_HELP:
+        # Whoever looks for it can ask by what the platform gave it.
+        _save_given(conn, row, report.part, outcome.checkpoint)
     if isinstance(outcome, Processing) and row.status in {Status.UNKNOWN, Status.RETRYING, Status.QUEUED}:
         move(
             conn,
@@ -166,6 +153,16 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         # Late, but an answer: whatever was believed meanwhile, it is public.
         return publish(conn, row, outcome, part=report.part, evidence="api", by="late answer")
     return None
+
+
+LATE_IDS_HELP = frozenset({Status.UNKNOWN, Status.RETRYING, Status.QUEUED, Status.HELD})
+"""Where an id that comes late is of use: the post is looked for, waits to be sent again, or for a person."""
+
+
+def _save_given(conn: Connection, row: Row[Any], part: int, given: Mapping[str, Any]) -> None:
+    """What the platform gave with its answer goes into the checkpoint of the (locked) post, with the outcome."""
+    values = as_stored(of_part(row.checkpoint, part), part, given)
+    save_checkpoint(conn, row.id, generation=row.generation, values=values)
 
 
 @functools.cache
@@ -209,6 +206,8 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
     _, code, message = _words(outcome)
     told: dict[str, Any] = {"error_code": code, "error_message": message, "attempts": spent}
     if isinstance(outcome, Processing):
+        if outcome.checkpoint:
+            _save_given(conn, row, report.part, outcome.checkpoint)
         move(
             conn,
             row.id,
@@ -230,71 +229,7 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
             **common,
         )
         return Status.UNKNOWN
-    # From here on: provably not published.
-    if row.cancel_requested:
-        move(
-            conn,
-            row.id,
-            target=Status.CANCELED,
-            why="canceled while it was being sent; it was not published",
-            **told,
-            **common,
-        )
-        return Status.CANCELED
-    if isinstance(outcome, Rejected):
-        move(conn, row.id, target=Status.FAILED, claims=0, operator=outcome.operator_alert, **told, **common)
-        return Status.FAILED
-    if isinstance(outcome, RateLimited):
-        move(conn, row.id, target=Status.RETRYING, available_at=outcome.until, claims=0, **told, **common)
-        return Status.RETRYING
-    if isinstance(outcome, AuthExpired) and _needs_reconnect(conn, row.account_id):
-        hold_for_reconnect(conn, row.id, row.generation, source)
-        return Status.HELD
-    if isinstance(outcome, AuthExpired) and (until := renewal_ends_at(conn, row.account_id, report.token_version)):
-        # Asking again before that would only spend its tries. New tokens bring it forward.
-        told |= {"error_code": RENEWING, "attempts": row.attempts}
-        move(conn, row.id, target=Status.RETRYING, available_at=until, claims=0, **told, **common)
-        return Status.RETRYING
-    return again_or_fail(conn, settings, row, source, outcome, told, spent)
-
-
-def again_or_fail(
-    conn: Connection,
-    settings: Settings,
-    row: Row[Any],
-    source: Status,
-    outcome: NotSent | AuthExpired,
-    told: dict[str, Any],
-    spent: int,
-) -> Status:
-    """Another try after a pause, while the budget lasts."""
-    rules = policy(settings)
-    common: dict[str, Any] = {"generation": row.generation, "source": source, "by": "publish"}
-    if rules.spent(spent):
-        move(
-            conn,
-            row.id,
-            target=Status.FAILED,
-            **common,
-            **{
-                **told,
-                "error_code": "attempts_spent",
-                "error_message": f"{told['error_message']} (after {spent} tries)",
-            },
-        )
-        return Status.FAILED
-    if told["error_code"] == "fence":
-        pause = 0.0
-    elif isinstance(outcome, AuthExpired):
-        pause = 3.0  # the refresh is under way
-    else:
-        pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
-    # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
-    # Not while an attempt is in doubt: what it may have published hangs on that checkpoint.
-    anew = told["error_code"] == NOT_READY and doubtful_attempts(conn, row.id) == 0
-    lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if anew else {}
-    move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common)
-    return Status.RETRYING
+    return not_published(conn, settings, row, source, outcome, told, report.token_version, by="publish")
 
 
 def publish(
@@ -402,32 +337,6 @@ def accepted_before(conn: Connection, scheduled_post_id: int, part: int = 0) -> 
         .limit(1)
     ).one_or_none()
     return Published(row.remote_id, row.remote_url) if row else None
-
-
-def note_account(conn: Connection, account_id: int, token_version: int, outcome: AuthExpired | RateLimited) -> None:
-    """What an answer says about the account itself (or, of an app's limit, about all of its platform's)."""
-    if isinstance(outcome, RateLimited):
-        scope = accounts.c.id == account_id
-        if outcome.scope == "app":
-            scope = (
-                accounts.c.platform == select(accounts.c.platform).where(accounts.c.id == account_id).scalar_subquery()
-            )
-        conn.execute(
-            update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until))
-        )
-    elif outcome.permanent:
-        # A stale token never marks a healthy account: only if nobody renewed it meanwhile.
-        conn.execute(
-            update(accounts)
-            .where(accounts.c.id == account_id, accounts.c.token_version == token_version)
-            .values(state="needs_reconnect", state_reason=sayable(outcome.message)[:500])
-        )
-
-
-def _needs_reconnect(conn: Connection, account_id: int) -> bool:
-    return bool(
-        conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one()
-    )
 
 
 def _words(outcome: PublishOutcome) -> tuple[str, str | None, str | None]:

@@ -46,8 +46,9 @@ from scheduler.retry_policy import policy
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import running_seconds, send, stopping, worker_name
-from workers.intents import Intent, intend, intent_committed
-from workers.ledger import ACCOUNT_LOCK, Report, hold_for_reconnect, note_account
+from workers.intents import Intent, intend, intent_committed, leave_to_others
+from workers.ledger import ACCOUNT_LOCK, Report
+from workers.not_published import FENCE, hold_for_reconnect, note_account
 from workers.outcomes import keep
 from workers.work import Work, client, load
 
@@ -150,7 +151,7 @@ def _deliver_part(
         outcome=outcome,
         # By the database's clock: lateness must not depend on how right a worker's own clock is.
         sent_at=work.database_time(departed[0]).timestamp() if departed else None,
-        counts=not (isinstance(outcome, NotSent) and outcome.code == "fence"),
+        counts=not (isinstance(outcome, NotSent) and outcome.code == FENCE),
         part=work.part,
     )
     status = keep(settings, report)
@@ -214,7 +215,7 @@ def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:
     try:
         return work.module.publish(work.call(http, saved), work.draft)
     except FenceExpired:
-        return NotSent("fence", "too much time passed before the first byte; nothing was sent")
+        return NotSent(FENCE, "too much time passed before the first byte; nothing was sent")
     except TransportError as error:
         if http.publish_sent:
             return Unknown(error.code, error.detail)
@@ -262,8 +263,11 @@ def prepare(settings: Settings, scheduled_post_id: int, generation: int) -> Stat
     hit("prepare.begun")
     with transaction(settings.database()) as conn:
         work = load(conn, settings, scheduled_post_id)
-    if work is None:
-        return None
+        if work is None:
+            return None
+        if work.goes_elsewhere(settings):
+            leave_to_others(conn, work.row, Status.PREPARING)
+            return None
     structlog.contextvars.bind_contextvars(
         correlation_id=work.row.correlation_id,
         scheduled_post_id=work.id,

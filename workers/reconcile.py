@@ -32,8 +32,9 @@ from scheduler.logging import logger
 from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings
 from workers.context import send
-from workers.intents import WORDS
-from workers.ledger import PROCESSING, accepted_before, note_account, publish
+from workers.intents import WORDS, leave_to_others
+from workers.ledger import PROCESSING, accepted_before, publish
+from workers.not_published import note_account
 from workers.work import Work, client, load
 
 log = logger(__name__)
@@ -54,8 +55,11 @@ def load_as(settings: Settings, scheduled_post_id: int, generation: int, status:
     """A post, if it still is what the hint speaks of; its names are in every log line from here on."""
     with transaction(settings.database()) as conn:
         work = load(conn, settings, scheduled_post_id)
-    if work is None or work.row.generation != generation or work.row.status != status:
-        return None
+        if work is None or work.row.generation != generation or work.row.status != status:
+            return None
+        if work.goes_elsewhere(settings):
+            leave_to_others(conn, work.row, status)
+            return None
     structlog.contextvars.bind_contextvars(
         correlation_id=work.row.correlation_id,
         scheduled_post_id=work.id,
@@ -143,11 +147,12 @@ def _doubt(
     parts = conn.scalars(PARTS_TAKEN, {"account": work.row.account_id, "began": rows[0].started_at}).all()
     doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in (*taken, *parts) if one))
     budget = settings.call_budget_seconds or budget_s
-    # An attempt that the platform answered is over. One without an answer may still take effect: its worker
-    # may wake, or the platform may only now get to a request whose sender gave up (measured).
+    # An attempt that the platform itself answered is over. One without an answer may still take effect: its worker
+    # may wake, or the platform may only now get to a request whose sender gave up (measured). So may one that was
+    # answered by what stands in front of the platform and had waited for it in vain (502, 504 and their like).
     pause = timedelta(seconds=settings.quarantine_seconds)
     ends = [
-        row.finished_at + (timedelta(0) if row.http_status else pause)
+        row.finished_at + (timedelta(0) if row.http_status and row.http_status < 500 else pause)
         if row.finished_at
         else row.started_at + timedelta(seconds=budget) + pause
         for row in rows

@@ -29,7 +29,7 @@ from scheduler.logging import logger
 from scheduler.settings import Settings
 from workers import token_spool
 from workers.context import running_seconds, worker_name
-from workers.ledger import hold_for_reconnect
+from workers.not_published import hold_for_reconnect
 
 log = logger(__name__)
 posts = table_of(ScheduledPost)
@@ -66,6 +66,11 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     hit("refresh.leased", account_id)
     if row is None:
         return False  # somebody is at it, it was done already, or it must wait
+    if (row.api_url is None) != (settings.api_url(row.platform) is None):
+        # A real refresh token is nothing for a stand-in, and a stand-in's would make the platform call this account
+        # over. Its lease ends by itself, so it is not asked about each second.
+        log.warning("token.other_origin", account=f"{row.platform}:{row.name}", connected_at=row.api_url)
+        return False
     cipher = Cipher(settings.secret())
     # A worker that died may have used the refresh token: asking again with it could cost the account its access.
     answer: Any = token_spool.take(settings, cipher, account_id, token_version)

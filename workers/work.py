@@ -39,7 +39,7 @@ LOAD = """
            a.state AS account_state, a.paused_at, a.deleted_at,
            CASE WHEN a.limited_until > (SELECT clock_timestamp()) THEN a.limited_until END AS limited_until,
            v.text, v.options, v.sha256 AS version_sha256, p.correlation_id, (SELECT clock_timestamp()) AS now,
-           s.parts_out, jsonb_array_length(v.media) AS media_count,
+           s.parts_out, s.api_url, jsonb_array_length(v.media) AS media_count,
            EXISTS (SELECT FROM scheduled_post_media m WHERE m.scheduled_post_id = s.id) AS has_media
       FROM scheduled_posts s
       JOIN accounts a ON a.id = s.account_id
@@ -93,6 +93,10 @@ class Work:
         before = ReplyTo(remote_id=out[-1]["remote_id"] or "", root_id=out[0]["remote_id"] or "", url=out[-1]["url"])
         return replace(draft, reply_to=before)
 
+    def goes_elsewhere(self, settings: Settings) -> bool:
+        """Whether it was scheduled for real and would go to a stand-in from here, or the other way round."""
+        return (self.row.api_url is None) != (settings.api_url(self.row.platform) is None)
+
     @property
     def platform_key(self) -> str:
         """hash(scheduled post, version, part): stable across retries of one content, new after an edit."""
@@ -123,7 +127,7 @@ class Work:
         kept = save or (lambda _values: None)
 
         def store_part(values: Mapping[str, Any]) -> None:
-            kept(dict(values) if place == 0 else {f"_part{place}": {**checkpoint, **values}})
+            kept(as_stored(checkpoint, place, values))
 
         return Call(
             http=client,
@@ -138,9 +142,7 @@ class Work:
 
     def checkpoint_of(self, part: int) -> dict[str, Any]:
         """What the platform has given us for a part so far."""
-        if part:
-            return dict(self.row.checkpoint.get(f"_part{part}", {}))
-        return {key: value for key, value in self.row.checkpoint.items() if not key.startswith("_")}
+        return of_part(self.row.checkpoint, part)
 
     def _learn(self, facts: Mapping[str, Any]) -> None:
         """Keeps what the platform just said about the account. Advice only: to lose it costs a later question."""
@@ -152,6 +154,18 @@ class Work:
                 )
         except DBAPIError as error:
             log.warning("account.not_learned", error=type(error).__name__)
+
+
+def of_part(stored: Mapping[str, Any], part: int) -> dict[str, Any]:
+    """What a post's checkpoint holds of one of its parts."""
+    if part:
+        return dict(stored.get(f"_part{part}", {}))
+    return {key: value for key, value in stored.items() if not key.startswith("_")}
+
+
+def as_stored(checkpoint: Mapping[str, Any], part: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """New values of a part as they go into the post's checkpoint. ``checkpoint``: what the part has so far."""
+    return dict(values) if part == 0 else {f"_part{part}": {**checkpoint, **values}}
 
 
 def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_account: bool = False) -> Work | None:

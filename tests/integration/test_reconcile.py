@@ -117,13 +117,19 @@ def test_absent_is_believed_only_after_the_quarantine_and_twice(scheduled, pipel
 
 @pytest.mark.parametrize(
     ("outcome", "quarantined"),
-    [(Unknown("server_error", "answered 503", 503), False), (Unknown("timeout", "no answer"), True)],
-    ids=["answered", "no-answer"],
+    [
+        (Unknown("duplicate", "answered 403", 403), False),
+        (Unknown("server_error", "answered 504", 504), True),
+        (Unknown("timeout", "no answer"), True),
+    ],
+    ids=["answered", "answered-by-a-gateway", "no-answer"],
 )
 def test_only_what_the_platform_answered_needs_no_quarantine(
     scheduled, pipeline, settings, fake, database, outcome, quarantined
 ):
-    """A request whose sender gave up may be carried out later: then "absent" was said too soon."""
+    """A request whose sender gave up may be carried out later: then "absent" was said too soon. A gateway's answer
+    is no different: it gave up, and the platform behind it may not have.
+    """
     fake.read_lag_s = 10.0
     fake.will("publish", sent(outcome))
     scheduled()
@@ -192,7 +198,7 @@ def test_a_look_up_that_is_limited_waits_and_is_not_counted(scheduled, pipeline,
     pipeline.settings = environment.change(lookup_budget=2)
     until = datetime.now(UTC) + timedelta(minutes=10)
     fake.will("reconcile", *[RateLimited(until, "slow down")] * 5)
-    fake.will("publish", fake.stores_then(Unknown("server_error", "answered 503", 503)))
+    fake.will("publish", fake.stores_then(Unknown("duplicate", "answered 403", 403)))
     number = scheduled()
     pipeline.until_quiet()
     assert database.one("SELECT count(*) FROM accounts WHERE limited_until IS NOT NULL") == 1

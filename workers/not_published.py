@@ -1,0 +1,169 @@
+"""Provably not published: whether the post waits and is tried again, or ends, or is put in front of a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, text, update
+
+from db.models import Account, table_of
+from db.states import HeldFor, Status
+from db.transitions import doubtful_attempts, move, sayable, seconds_from_now
+from platforms.base import AuthExpired, NotSent, RateLimited, Rejected
+from scheduler.accounts import RENEWING, renewal_ends_at
+from scheduler.retry_policy import policy
+from scheduler.settings import Settings
+
+NOT_READY = "media_not_ready"
+"""What a module says where the media it had prepared are not on the platform any more."""
+FENCE = "fence"
+"""Too much time had passed before the first byte, and nothing was sent."""
+FENCE_PAUSE_S = 30.0
+"""The longest pause after an expired fence, seconds."""
+
+accounts = table_of(Account)
+
+
+def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
+    """Puts a post in front of a person until its account is connected again."""
+    return move(
+        conn,
+        scheduled_post_id,
+        generation=generation,
+        source=source,
+        target=Status.HELD,
+        by="publish",
+        held_for=HeldFor.RECONNECT.value,
+        claims=0,
+        error_code="reconnect",
+        error_message="the platform no longer accepts our access; connect the account again",
+    )
+
+
+def note_account(conn: Connection, account_id: int, token_version: int, outcome: AuthExpired | RateLimited) -> None:
+    """What an answer says about the account itself (or, of an app's limit, about all that share the app)."""
+    if isinstance(outcome, RateLimited):
+        scope = accounts.c.id == account_id
+        if outcome.scope == "app":
+            one = select(accounts.c.platform, accounts.c.app).where(accounts.c.id == account_id).subquery()
+            scope = (accounts.c.platform == one.c.platform) & (accounts.c.app == one.c.app)
+        conn.execute(
+            update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until))
+        )
+    elif outcome.permanent:
+        # A stale token never marks a healthy account: only if nobody renewed it meanwhile.
+        conn.execute(
+            update(accounts)
+            .where(accounts.c.id == account_id, accounts.c.token_version == token_version)
+            .values(state="needs_reconnect", state_reason=sayable(outcome.message)[:500])
+        )
+
+
+def not_published(
+    conn: Connection,
+    settings: Settings,
+    row: Row[Any],
+    source: Status,
+    outcome: Rejected | AuthExpired | RateLimited | NotSent,
+    told: dict[str, Any],
+    token_version: int,
+    *,
+    by: str,
+) -> Status:
+    """What becomes of a (locked) post whose call, or whose processing by the platform, ended without publishing it.
+
+    :param told: error_code, error_message, and attempts: how many it has spent with this one.
+    """
+    common: dict[str, Any] = {"generation": row.generation, "source": source, "by": by}
+    if row.cancel_requested:
+        move(
+            conn,
+            row.id,
+            target=Status.CANCELED,
+            why="canceled while it was being sent; it was not published",
+            **told,
+            **common,
+        )
+        return Status.CANCELED
+    if isinstance(outcome, Rejected):
+        move(conn, row.id, target=Status.FAILED, claims=0, operator=outcome.operator_alert, **told, **common)
+        return Status.FAILED
+    if isinstance(outcome, RateLimited):
+        move(conn, row.id, target=Status.RETRYING, available_at=outcome.until, claims=0, **told, **common)
+        return Status.RETRYING
+    if isinstance(outcome, AuthExpired) and _needs_reconnect(conn, row.account_id):
+        hold_for_reconnect(conn, row.id, row.generation, source)
+        return Status.HELD
+    if isinstance(outcome, AuthExpired) and (until := renewal_ends_at(conn, row.account_id, token_version)):
+        # Asking again before that would only spend its tries. New tokens bring it forward.
+        told |= {"error_code": RENEWING, "attempts": row.attempts}
+        move(conn, row.id, target=Status.RETRYING, available_at=until, claims=0, **told, **common)
+        return Status.RETRYING
+    return _again_or_fail(conn, settings, row, source, outcome, told, int(told["attempts"]), by)
+
+
+def _again_or_fail(
+    conn: Connection,
+    settings: Settings,
+    row: Row[Any],
+    source: Status,
+    outcome: NotSent | AuthExpired,
+    told: dict[str, Any],
+    spent: int,
+    by: str,
+) -> Status:
+    """Another try after a pause, while the budget lasts."""
+    rules = policy(settings)
+    common: dict[str, Any] = {"generation": row.generation, "source": source, "by": by}
+    if rules.spent(spent):
+        move(
+            conn,
+            row.id,
+            target=Status.FAILED,
+            **common,
+            **{
+                **told,
+                "error_code": "attempts_spent",
+                "error_message": f"{told['error_message']} (after {spent} tries)",
+            },
+        )
+        return Status.FAILED
+    if told["error_code"] == FENCE:
+        pause = fence_pause_s(_fences_in_a_row(conn, row.id))
+    elif isinstance(outcome, AuthExpired):
+        pause = 3.0  # the refresh is under way
+    else:
+        pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
+    # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
+    # Not while an attempt is in doubt: what it may have published hangs on that checkpoint.
+    anew = told["error_code"] == NOT_READY and doubtful_attempts(conn, row.id) == 0
+    lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if anew else {}
+    move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common)
+    return Status.RETRYING
+
+
+def fence_pause_s(in_a_row: int) -> float:
+    """Seconds to wait after so many expired fences: none after a single one (the machine slept, and is awake), then
+    more and more: something else is slow, and trying at once would keep it slow.
+    """
+    return min(2.0 ** (in_a_row - 2), FENCE_PAUSE_S) if in_a_row > 1 else 0.0
+
+
+def _fences_in_a_row(conn: Connection, scheduled_post_id: int) -> int:
+    """How many of the post's last attempts ended at the fence."""
+    return int(conn.execute(FENCES, {"post": scheduled_post_id}).scalar_one())
+
+
+FENCES = text("""
+    SELECT count(*) FROM publish_attempts a
+     WHERE a.scheduled_post_id = :post AND a.outcome = 'not_sent' AND a.error_code = 'fence'
+       AND a.started_at > coalesce((SELECT max(b.started_at) FROM publish_attempts b
+             WHERE b.scheduled_post_id = :post AND (b.outcome, b.error_code) IS DISTINCT FROM ('not_sent', 'fence')),
+             '-infinity')
+""")
+
+
+def _needs_reconnect(conn: Connection, account_id: int) -> bool:
+    return bool(
+        conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one()
+    )
