@@ -36,19 +36,19 @@ class Pinterest(PinterestWords):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.pins = Pins(self, self._board)
+        self.pins = Pins(self, self._board, self._is_secret)
         self.uploads = Uploads(self)
 
     def routes(self) -> Sequence[Route]:
         see, make = ("boards:read",), ("boards:read", "boards:write")
-        boards, one = "/v5/boards", "/v5/boards/{id}"
+        boards, one, whose = "/v5/boards", "/v5/boards/{id}", ("user_accounts:read",)
         return (
             Route("GET", boards, "boards", "account", self.boards, READ, see),
             Route("POST", boards, "create_board", "account", self.create_board, WRITE, make),
             Route("GET", one, "board", "account", self.board, READ, see),
             Route("GET", f"{one}/sections", "sections", "account", self.sections, READ, see),
             Route("POST", f"{one}/sections", "create_section", "account", self.create_section, WRITE, make),
-            Route("GET", "/v5/user_account", "user_account", "account", self.user_account, READ),
+            Route("GET", "/v5/user_account", "user_account", "account", self.user_account, READ, whose),
             Route("POST", "/v5/oauth/token", "token", "token", self.token, signed=False),
             *self.pins.routes(),
             *self.uploads.routes(),
@@ -59,7 +59,8 @@ class Pinterest(PinterestWords):
 
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
         if "boards" in wanted:
-            account.facts["boards"] = [self._new_board(account, name) for name in wanted.pop("boards")]
+            rows = [{"name": one} if isinstance(one, str) else one for one in wanted.pop("boards")]
+            account.facts["boards"] = [self._new_board(account, **row) for row in rows]
         if "tier" in wanted:
             account.facts["tier"] = str(wanted.pop("tier"))
 
@@ -90,7 +91,7 @@ class Pinterest(PinterestWords):
         privacy = request.query().get("privacy", "ALL")
         rows = [
             self._shown_board(account, board)
-            for board in self._boards(account)
+            for board in self._seen(account)
             if privacy in {"ALL", "PUBLIC_AND_SECRET", board["privacy"]}
         ]
         return self.page(request, rows)
@@ -98,6 +99,8 @@ class Pinterest(PinterestWords):
     async def create_board(self, request: Request) -> Response:
         account = signed_in(request)
         body = self.checked(BOARD, self.json_body(request))
+        if body.get("privacy") == "SECRET" and not self.may(account, "boards:write_secret"):
+            raise self.refuse(403)
         boards = self._boards(account)
         if any(board["name"] == body["name"] for board in boards):
             raise self.refuse(400, "You already have a board with this name.")
@@ -117,7 +120,7 @@ class Pinterest(PinterestWords):
         account = signed_in(request)
         board = self._board(account, request.args["id"])
         body = self.checked(SECTION, self.json_body(request))
-        section = {"id": number_for("section", board["id"], body["name"]), "name": body["name"]}
+        section = _new_section(board["id"], body["name"])
         board["sections"].append(section)
         self.world.accounts.save(account)
         return json_response(section, 201)
@@ -129,12 +132,23 @@ class Pinterest(PinterestWords):
         boards: list[dict[str, Any]] = account.facts["boards"]
         return boards
 
-    def _new_board(self, account: Account, name: str, privacy: str = "PUBLIC") -> dict[str, Any]:
+    def _seen(self, account: Account) -> list[dict[str, Any]]:
+        """The boards that the account's tokens may see."""
+        hidden = set() if self.may(account, "boards:read_secret") else {"SECRET"}
+        return [board for board in self._boards(account) if board["privacy"] not in hidden]
+
+    def _is_secret(self, account: Account, board_id: str) -> bool:
+        return any(board["id"] == board_id and board["privacy"] == "SECRET" for board in self._boards(account))
+
+    def _new_board(
+        self, account: Account, name: str, privacy: str = "PUBLIC", sections: Sequence[str] = ()
+    ) -> dict[str, Any]:
         board_id = number_for("board", account.name, name)
-        return {"id": board_id, "name": name, "privacy": privacy, "sections": [], "created_at": moment()}
+        known = [_new_section(board_id, title) for title in sections]
+        return {"id": board_id, "name": name, "privacy": privacy, "sections": known, "created_at": moment()}
 
     def _board(self, account: Account, board_id: str) -> dict[str, Any]:
-        for board in self._boards(account):
+        for board in self._seen(account):
             if board["id"] == board_id:
                 return board
         raise RefusedError(json_response({"code": 40, "message": "Board not found."}, 404))
@@ -156,18 +170,16 @@ class Pinterest(PinterestWords):
         form = request.form()
         if request.media_type != "application/x-www-form-urlencoded":
             raise self.refuse(400, "The body has to be a form.")
-        if not request.headers.get("authorization", "").lower().startswith("basic "):
-            raise self.refuse(401, "The app's id and secret are needed, as HTTP Basic.")
+        client_id, secret = basic_of(request.headers.get("authorization", ""))
+        app = self.world.apps.get("pinterest", client_id)
+        if app is None or app.client_secret != secret:
+            raise self.refuse(401, "Authentication failed: the app's id and secret are needed, as HTTP Basic.")
         if form.get("grant_type") == "refresh_token":
             token = self.world.accounts.refresh_token("pinterest", form.get("refresh_token", ""))
             if token is None or not self.world.accounts.good(token):
                 raise self.refuse(401, "The refresh token is invalid or expired.")
             name = token.account
         elif form.get("grant_type") == "authorization_code":
-            client_id, secret = basic_of(request.headers["authorization"])
-            app = self.world.apps.get("pinterest", client_id)
-            if app is None or app.client_secret != secret:
-                raise self.refuse(401, "Authentication failed.")
             grant = self.world.apps.redeem("pinterest", form, app.client_id, self.world.accounts)
             if isinstance(grant, str):
                 raise self.refuse(400, f"The authorization code is invalid: {grant}.")
@@ -191,3 +203,7 @@ class Pinterest(PinterestWords):
                 "refresh_token_expires_at": int(time.time() + REFRESH_LIFE_S),
             }
         )
+
+
+def _new_section(board_id: str, name: str) -> dict[str, str]:
+    return {"id": number_for("section", board_id, name), "name": name}

@@ -73,12 +73,18 @@ CREATE = open_fields(
 
 
 class Pins:
-    """The pin and media calls; ``board_of`` finds an account's board or refuses."""
+    """The pin calls; ``board_of`` finds an account's board or refuses, ``is_secret`` tells of it."""
 
-    def __init__(self, words: PinterestWords, board_of: Callable[[Account, str], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        words: PinterestWords,
+        board_of: Callable[[Account, str], dict[str, Any]],
+        is_secret: Callable[[Account, str], bool],
+    ) -> None:
         self._words = words
         self._world = words.world
         self._board_of = board_of
+        self._is_secret = is_secret
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -87,15 +93,19 @@ class Pins:
             Route("GET", "/v5/pins/{id}", "get_pin", "read", self.get_pin, READ, SEE),
             Route("DELETE", "/v5/pins/{id}", "delete_pin", "delete", self.delete_pin, WRITE, PINS),
             Route("GET", "/v5/boards/{id}/pins", "board_pins", "read", self.board_pins, READ, SEE),
+            Route(
+                "GET", "/v5/boards/{id}/sections/{section}/pins", "section_pins", "read", self.section_pins, READ, SEE
+            ),
         )
 
     async def create_pin(self, request: Request) -> Response:
         account = signed_in(request)
         body = self._words.checked(CREATE, self._words.json_body(request))
         board = self._board_of(account, body["board_id"])
-        section = body.get("board_section_id")
-        if section and all(entry["id"] != section for entry in board["sections"]):
-            raise self._words.refuse(404, "Board section not found.")
+        if board["privacy"] == "SECRET" and not self._words.may(account, "boards:write_secret", "pins:write_secret"):
+            raise self._words.refuse(403)
+        if body.get("board_section_id"):
+            self._section(board, body["board_section_id"])
         source = body["media_source"]
         kind = source.get("source_type") if isinstance(source, dict) else None
         if kind not in SOURCES:
@@ -148,16 +158,31 @@ class Pins:
     async def board_pins(self, request: Request) -> Response:
         return self._pins(request, self._board_of(signed_in(request), request.args["id"])["id"])
 
+    async def section_pins(self, request: Request) -> Response:
+        board = self._board_of(signed_in(request), request.args["id"])
+        return self._pins(request, board["id"], self._section(board, request.args["section"]))
+
+    def _section(self, board: dict[str, Any], section: str) -> str:
+        if all(entry["id"] != section for entry in board["sections"]):
+            raise self._words.refuse(404, "Board section not found.")
+        return section
+
     def _pin(self, request: Request) -> Post:
         post = self._world.ledger.find("pinterest", request.args["id"])
         if post is None:
             raise self._words.refuse(404, "Pin not found.")
         return post
 
-    def _pins(self, request: Request, board_id: str | None) -> Response:
-        lag_s = request.read_lag_s
-        posts = self._world.ledger.newest_first("pinterest", signed_in(request).name, lag_s=lag_s)
-        chosen = [post for post in posts if board_id is None or post.fields["board_id"] == board_id]
+    def _pins(self, request: Request, board_id: str | None, section: str | None = None) -> Response:
+        account = signed_in(request)
+        posts = self._world.ledger.newest_first("pinterest", account.name, lag_s=request.read_lag_s)
+        chosen = [
+            post
+            for post in posts
+            if board_id in {None, post.fields["board_id"]}
+            and section in {None, post.fields.get("board_section_id")}
+            and (self._words.may(account, "pins:read_secret") or not self._is_secret(account, post.fields["board_id"]))
+        ]
         return self._words.page(request, [self._shown(post) for post in chosen])
 
     async def _pictures(self, account: Account, kind: str, source: dict[str, Any]) -> tuple[list[Picture], str, str]:

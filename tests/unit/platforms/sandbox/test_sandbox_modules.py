@@ -204,6 +204,20 @@ def test_doubt_is_settled_by_looking(box: Sandbox, platform: str, kind: str, fau
     assert isinstance(found, Found if stored else Absent), found
 
 
+@pytest.mark.parametrize(("fault", "stored"), [("reset_before", False), ("reset_after", True)])
+def test_a_doubtful_pin_of_a_section_is_looked_for_in_it(box: Sandbox, fault: str, stored: bool) -> None:
+    box.account("pinterest", "acme", boards=[{"name": "Recipes", "sections": ["Soups"]}])
+    desk = Desk(box, "pinterest")
+    draft = desk.draft("doubtful", item(PICTURE), board="Recipes", board_section="Soups")
+    desk.prepare(draft)
+    box.set_faults([{"step": "*.publish", "kind": fault, "count": 1}])
+    with pytest.raises(TransportError):
+        desk.module.publish(desk.call(), draft)
+    found = desk.look_up(draft)
+    assert isinstance(found, Found if stored else Absent), found
+    assert box.summary()["requests"]["pinterest.section_pins"] == 1
+
+
 @pytest.mark.parametrize(
     ("platform", "kind"),
     [("x", kind) for kind in ("picture", "gif", "video")] + [("pinterest", kind) for kind in KINDS["pinterest"][2:]],
@@ -263,8 +277,8 @@ def test_refresh(box: Sandbox, platform: str) -> None:
     credentials = {
         "access_token": made["token"],
         "refresh_token": made["refresh_token"],
-        "client_id": "app",
-        "client_secret": "secret",
+        "client_id": f"sandbox-app-{platform}",
+        "client_secret": f"sandbox-secret-{platform}",
     }
     desk = Desk(box, platform, credentials)
     assert isinstance(desk.module.identify(desk.call()), AuthExpired)

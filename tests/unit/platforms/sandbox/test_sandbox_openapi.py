@@ -155,7 +155,7 @@ def test_pinterest_answers_as_its_openapi_says(box: Sandbox, pinterest: Client) 
     board = call("post", "/boards", json={"name": "Garden", "privacy": "SECRET"})["id"]
     call("get", "/boards")
     call("get", "/boards/{board_id}", f"/boards/{board}")
-    call("post", "/boards/{board_id}/sections", f"/boards/{board}/sections", json={"name": "Roses"})
+    section = call("post", "/boards/{board_id}/sections", f"/boards/{board}/sections", json={"name": "Roses"})["id"]
     call("get", "/boards/{board_id}/sections", f"/boards/{board}/sections")
     data = base64.b64encode(picture()).decode()
     single = {"source_type": "image_base64", "content_type": "image/png", "data": data}
@@ -168,13 +168,16 @@ def test_pinterest_answers_as_its_openapi_says(box: Sandbox, pinterest: Client) 
     call("get", "/media")
     video = {"source_type": "video_id", "media_id": made["media_id"], "cover_image_key_frame_time": 0}
     for source in (single, several, video):
-        body = {"board_id": board, "title": "t", "description": "d", "media_source": source}
+        body = {"board_id": board, "board_section_id": section, "title": "t", "media_source": source}
         pin = call("post", "/pins", json=body)["id"]
     call("get", "/pins/{pin_id}", f"/pins/{pin}")
     call("get", "/pins")
     call("get", "/boards/{board_id}/pins", f"/boards/{board}/pins", params={"page_size": "1"})
+    route = "/boards/{board_id}/sections/{section_id}/pins"
+    assert call("get", route, f"/boards/{board}/sections/{section}/pins", params={"page_size": "2"})["bookmark"]
     form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh-pinterest-acme"}
-    token = requests.post(f"{box.url}/v5/oauth/token", data=form, auth=("a", "b"), timeout=10)
+    app = ("sandbox-app-pinterest", "sandbox-secret-pinterest")
+    token = requests.post(f"{box.url}/v5/oauth/token", data=form, auth=app, timeout=10)
     conforms(token, PINTEREST_SPEC, "post", "/oauth/token")
 
 
@@ -184,6 +187,7 @@ def test_pinterest_answers_as_its_openapi_says(box: Sandbox, pinterest: Client) 
         ({"board_id": "abc"}, "/pins", "/pins", "POST"),
         (None, "/boards/{board_id}", "/boards/12", "GET"),
         (None, "/pins/{pin_id}", "/pins/12", "GET"),
+        (None, "/boards/{board_id}/sections/{section_id}/pins", "/boards/12/sections/1/pins", "GET"),
     ],
 )
 def test_pinterest_errors_fit(pinterest: Client, change: Any, route: str, path: str, method: str) -> None:

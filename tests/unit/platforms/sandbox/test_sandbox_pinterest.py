@@ -355,3 +355,66 @@ def test_limits_are_told_in_seconds(box: Sandbox, pinterest: Client) -> None:
     answer = pinterest("GET", "/v5/boards")
     assert answer.headers["x-ratelimit-limit"] == "1000"
     assert 0 < int(answer.headers["x-ratelimit-reset"]) <= 61
+
+
+PUBLIC = ["boards:read", "boards:write", "pins:read", "pins:write", "user_accounts:read"]
+
+
+def test_pins_of_a_section_are_listed_apart(box: Sandbox, pinterest: Client, client: Clients, board: str) -> None:
+    section = pinterest("POST", f"/v5/boards/{board}/sections", json={"name": "Roses"}).json()["id"]
+    body = {"board_id": board, "media_source": sent(picture())}
+    pinterest("POST", "/v5/pins", json=body)
+    made = [pinterest("POST", "/v5/pins", json={**body, "board_section_id": section}).json()["id"] for _ in range(2)]
+    path = f"/v5/boards/{board}/sections/{section}/pins"
+    assert [pin["id"] for pin in pinterest("GET", path).json()["items"]] == made[::-1]
+    assert pinterest("GET", f"/v5/boards/{board}/sections/12/pins").status_code == 404
+    assert pinterest("GET", f"/v5/boards/12/sections/{section}/pins").status_code == 404
+    assert client("sandbox-pinterest-other")("GET", path).status_code == 404
+    box.set_faults([{"step": "*.read", "kind": "read_lag", "lag_s": 60.0}])
+    assert pinterest("GET", path).json()["items"] == []
+
+
+def test_a_refresh_needs_the_apps_own_secret(box: Sandbox) -> None:
+    form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh-pinterest-acme"}
+
+    def status(*app: str) -> int:
+        return requests.post(f"{box.url}/v5/oauth/token", data=form, auth=app, timeout=10).status_code
+
+    box.app("pinterest", "mine", "own", ["https://a.b/c"])
+    for wrong in (("mine", "other"), ("other", "own"), ("sandbox-app-pinterest", "own"), ("", "")):
+        assert status(*wrong) == 401
+    assert status("mine", "own") == status("sandbox-app-pinterest", "sandbox-secret-pinterest") == 200
+
+
+def test_secret_boards_need_scopes_of_their_own(box: Sandbox, client: Clients) -> None:
+    boards = ["Open", {"name": "Hidden", "privacy": "SECRET"}]
+    made = box.account("pinterest", "shy", boards=boards)
+    shown, hidden = made["boards"]
+    secret = ["boards:read_secret", "boards:write_secret", "pins:read_secret", "pins:write_secret"]
+    one = client("sandbox-pinterest-shy")
+
+    def pin(board: dict[str, str]) -> requests.Response:
+        return one("POST", "/v5/pins", json={"board_id": board["id"], "media_source": sent(picture())})
+
+    def listed() -> list[str]:
+        return [board["name"] for board in one("GET", "/v5/boards").json()["items"]]
+
+    assert pin(hidden).status_code == 201
+    box.account("pinterest", "shy", scopes=PUBLIC)
+    assert listed() == ["Open"]
+    assert one("GET", f"/v5/boards/{hidden['id']}").status_code == 404
+    assert (pin(hidden).status_code, pin(shown).status_code) == (404, 201)
+    assert [row["board_id"] for row in one("GET", "/v5/pins").json()["items"]] == [shown["id"]]
+    assert one("POST", "/v5/boards", json={"name": "More", "privacy": "SECRET"}).status_code == 403
+    box.account("pinterest", "shy", scopes=[*PUBLIC, *secret[:3]])
+    assert listed() == ["Open", "Hidden"]
+    assert pin(hidden).status_code == 403
+    box.account("pinterest", "shy", scopes=[*PUBLIC, *secret])
+    assert pin(hidden).status_code == 201
+    assert len(box.accepted()) == 3
+
+
+def test_the_account_has_a_scope_of_its_own(box: Sandbox, pinterest: Client) -> None:
+    pinterest("GET", "/v5/boards")
+    box.account("pinterest", "acme", scopes=PUBLIC[:-1])
+    assert (pinterest("GET", "/v5/user_account").status_code, pinterest("GET", "/v5/boards").status_code) == (403, 200)

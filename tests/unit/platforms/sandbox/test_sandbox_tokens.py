@@ -22,9 +22,12 @@ def refresh_x(box: Sandbox, token: str, **more: str) -> requests.Response:
     return requests.post(f"{box.url}/2/oauth2/token", data=form, timeout=10)
 
 
+PINTEREST_APP = ("sandbox-app-pinterest", "sandbox-secret-pinterest")
+
+
 def refresh_pinterest(box: Sandbox, token: str) -> requests.Response:
     form = {"grant_type": "refresh_token", "refresh_token": token}
-    return requests.post(f"{box.url}/v5/oauth/token", data=form, auth=("app", "secret"), timeout=10)
+    return requests.post(f"{box.url}/v5/oauth/token", data=form, auth=PINTEREST_APP, timeout=10)
 
 
 def test_unknown_tokens_and_tokens_of_another_platform_are_refused(box: Sandbox, client: Clients) -> None:
@@ -126,7 +129,7 @@ def test_pinterest_refreshes_without_end(box: Sandbox, client: Clients) -> None:
     assert requests.post(url, data=form, timeout=10).status_code == 401
     assert requests.post(url, json=form, auth=("a", "b"), timeout=10).status_code == 400
     form["grant_type"] = "password"
-    assert requests.post(url, data=form, auth=("a", "b"), timeout=10).status_code == 400
+    assert requests.post(url, data=form, auth=PINTEREST_APP, timeout=10).status_code == 400
 
 
 def test_refresh_tokens_are_made_by_their_name_too(box: Sandbox, client: Clients) -> None:
