@@ -23,6 +23,8 @@ HOST = "api.pinterest.com"
 ORIGIN = f"https://{HOST}"
 TOKEN_URL = f"{ORIGIN}/v5/oauth/token"
 SCOPES = ("boards:read", "boards:write", "pins:read", "pins:write", "user_accounts:read")
+SECRET_SCOPES = ("boards:read_secret", "boards:write_secret", "pins:read_secret", "pins:write_secret")
+"""What pins on a secret board need besides, also to be found again."""
 
 LIMIT_WAIT = timedelta(minutes=1)
 """The span of Pinterest's rate limits; waited for where a 429 names no time."""
@@ -61,7 +63,10 @@ def good(reply: Reply) -> dict[str, Json]:
 
 
 def _message(reply: Reply) -> str:
-    return str(mapping(reply.json()).get("message") or "no reason given")[:300]
+    """What is said, and its detail where there is one: either may be what names a spam block."""
+    answer = mapping(reply.json())
+    told = [str(answer[name]) for name in ("message", "message_detail") if answer.get(name)]
+    return (": ".join(dict.fromkeys(told)) or "no reason given")[:300]
 
 
 def is_unreachable(reply: Reply) -> bool:
@@ -113,7 +118,9 @@ def refusal(call: Call, reply: Reply) -> Refusal:
                 return RateLimited(now + SPAM_WAIT, f"Pinterest blocks it as spam: {message}", 429)
             names = ("x-ratelimit-reset", "retry-after")
             times = [until for name in names if (until := moment(reply.headers.get(name), now)) is not None]
-            return RateLimited(max(times, default=now + LIMIT_WAIT), f"Pinterest's rate limit: {message}", 429)
+            # The limits of the trial tier are the app's, those of the standard tier each user's of it.
+            whose = "app" if tier(call, reply) == "trial" else "account"
+            return RateLimited(max(times, default=now + LIMIT_WAIT), f"Pinterest's rate limit: {message}", 429, whose)
     return NotSent(
         "server_error" if reply.status >= 500 else "bad_answer",
         f"Pinterest answered {reply.status}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from platforms.base import Json, Violation
 from platforms.outcomes import objects
+from platforms.pinterest import api
 
 MAX_NAMED_BOARDS = 20
 """How many boards a message lists."""
@@ -124,6 +125,16 @@ def board_id(wanted: str, facts: Mapping[str, Json]) -> str | Violation:
     """The id of the board that is meant. ``facts["boards"]``, where ``identify`` has filled it, decides."""
     known = objects(facts["boards"]) if "boards" in facts else None
     return _choose(wanted, known, "board", "options.board")
+
+
+def secret_violations(board: str, facts: Mapping[str, Json]) -> Iterator[Violation]:
+    """A secret board that the account's access is known not to reach, to pin there or to look whether it did."""
+    secret = any(str(one.get("id")) == board and one.get("privacy") == "SECRET" for one in objects(facts.get("boards")))
+    granted = facts.get("scopes")
+    lacking = [scope for scope in api.SECRET_SCOPES if isinstance(granted, list) and scope not in granted]
+    if secret and lacking:
+        message = f"The board is secret, and the account's access lacks {', '.join(lacking)}; connect it again."
+        yield Violation("scope_missing", message, "options.board", platform="pinterest")
 
 
 def section_id(wanted: str, board: str, facts: Mapping[str, Json]) -> str | Violation:

@@ -38,7 +38,7 @@ from platforms.base import (
 from platforms.outcomes import option_violations
 from platforms.pinterest import api, boards, connect, lookup, pictures, readiness, rules, upload
 from platforms.pinterest.kinds import KINDS, MEDIA_TYPES, Kind, alt_of, kind_of, pictures_of
-from platforms.pinterest.models import Credentials, Options, board_id, section_id
+from platforms.pinterest.models import Credentials, Options, board_id, secret_violations, section_id
 from platforms.pinterest.source import body_size, fetch_ahead, must_be_bytes, source_of
 from platforms.readiness import Looked, Waiting
 
@@ -46,6 +46,9 @@ DESCRIPTION_LIMIT = 800
 ALT_LIMIT = 500
 TRIAL = "The app has trial access: what it pins is visible to this account alone."
 """Source: Pinterest's access tiers, 2026-10."""
+CALL = "POST /v5/pins"
+TRIAL_CALL = f"{CALL} (trial)"
+"""The same call by an app on trial access, under a name of its own: it has a limit of its own."""
 BUDGET_S = 30.0
 SLOWEST = 400_000
 """Bytes of a body in a second that are reckoned with."""
@@ -77,7 +80,18 @@ class Pinterest:
         transport=Transport.EITHER,
         alt_text_limit=ALT_LIMIT,
         threads=False,
-        quotas=(Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),),
+        quotas=(
+            Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),
+            # The trial tier's limit is the app's; it is counted for each account, so that more than one may still be
+            # told to wait by Pinterest itself.
+            Quota(
+                "pinterest-trial-writes-24h",
+                300,
+                86_400,
+                source="Pinterest API v5 rate limits (org_write, trial), 2026",
+                call=TRIAL_CALL,
+            ),
+        ),
         source="Pinterest API v5: OpenAPI 5.23.0, 2025-12; rate limits page, 2026",
         # Up to a gigabyte to be sent, and Pinterest's own work on it.
         prepare_lead_s=1_800.0,
@@ -114,7 +128,9 @@ class Pinterest:
         board = board_id(options.board, draft.account.facts)
         if isinstance(board, Violation):
             yield board
-        elif options.board_section is not None:
+            return
+        yield from secret_violations(board, draft.account.facts)
+        if options.board_section is not None:
             section = section_id(options.board_section, board, draft.account.facts)
             if isinstance(section, Violation):
                 yield section
@@ -138,7 +154,8 @@ class Pinterest:
         """``POST /v5/pins``: no idempotency key, so doubt is settled by reading the board's pins."""
         lag = VIDEO_READ_LAG_S if kind_of(draft) is Kind.VIDEO else READ_LAG_S
         budget_s = min(BUDGET_S + body_size(draft) / SLOWEST, LONGEST_BUDGET_S)
-        return PublishingCall("POST /v5/pins", ReconcileKind.LOOKUP, budget_s=budget_s, read_lag_s=lag)
+        name = TRIAL_CALL if draft.account.facts.get("tier") == "trial" else CALL
+        return PublishingCall(name, ReconcileKind.LOOKUP, budget_s=budget_s, read_lag_s=lag)
 
     def prepare(self, call: Call, draft: Draft) -> PrepareOutcome:
         """Uploads a video, and waits until Pinterest has processed it; has pictures at hand that go by bytes."""
@@ -231,6 +248,7 @@ class Pinterest:
                 "boards": found,
                 "account_type": user.get("account_type"),
                 "tier": tier,
+                **({"scopes": list(granted)} if granted else {}),
                 **({"notice": TRIAL} if tier == "trial" else {}),
             },
             scopes=granted,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from fake_http import NOW, Answer, FakeHttp, Sent
-from worlds import PINTEREST_SUBJECT, PinterestWorld
+from worlds import PINTEREST_SUBJECT, PinterestWorld, picture
 
-from platforms.base import AuthExpired, Identity, NotSent, RateLimited
-from platforms.pinterest import PLATFORM, boards
+from platforms.base import AuthExpired, Draft, Identity, NotSent, RateLimited
+from platforms.pinterest import PLATFORM, api, boards
 from platforms.pinterest.models import board_id
 
 
@@ -140,3 +140,67 @@ def test_the_tier_is_declared_or_told_from_a_limit_of_a_day(reset: str | None, d
     assert facts["tier"] == tier
     assert ("visible to this account alone" in facts.get("notice", "")) is (tier == "trial")
     assert PLATFORM.credentials_model.model_validate({"access_token": "a", "access_tier": declared})
+
+
+SECRET = ("boards:read_secret", "boards:write_secret", "pins:read_secret", "pins:write_secret")
+
+
+def test_a_secret_board_is_refused_where_the_access_is_known_not_to_reach_it() -> None:
+    def wrong(board: str, *scopes: str) -> list[tuple[str, str]]:
+        facts = {**PINTEREST_SUBJECT.account.facts, **({"scopes": list(scopes)} if scopes else {})}
+        account = dataclasses.replace(PINTEREST_SUBJECT.account, facts=facts)
+        found = PLATFORM.validate(Draft("hi", account, (picture(),), {"board": board}))
+        return [(violation.code, violation.field) for violation in found]
+
+    assert wrong("Soups") == wrong("Soups", *api.SCOPES, *SECRET) == wrong("Recipes", *api.SCOPES) == []
+    for lacking in SECRET:
+        granted = [scope for scope in (*api.SCOPES, *SECRET) if scope != lacking]
+        assert wrong("Soups", *granted) == [("scope_missing", "options.board")]
+
+
+def test_what_was_granted_is_kept_with_the_account() -> None:
+    assert known(PinterestWorld(), scope="boards:read,pins:write")["scopes"] == ["boards:read", "pins:write"]
+    assert "scopes" not in known(PinterestWorld(), scope=None)
+
+
+def test_the_scopes_of_secret_boards_are_asked_for_on_demand() -> None:
+    facts = PLATFORM.connector.facts
+    assert facts({}).scopes == facts({"secret_boards": "no"}).scopes == api.SCOPES
+    assert facts({"secret_boards": "yes"}).scopes == (*api.SCOPES, *SECRET)
+
+
+# --- The trial tier -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tier", "limits"), [("trial", [100, 300]), ("standard", [100]), ("unknown", [100])])
+def test_an_app_on_trial_has_its_day(tier: str, limits: list[int]) -> None:
+    account = dataclasses.replace(PINTEREST_SUBJECT.account, facts={"tier": tier})
+    call = PLATFORM.publishing_call(Draft("hi", account, (picture(),), {"board": "1"}))
+    assert [quota.count for quota in PLATFORM.capabilities.quotas if quota.call in {"", call.name}] == limits
+
+
+@pytest.mark.parametrize(
+    ("tier", "reset", "scope"),
+    [("trial", "42", "app"), (None, "80000", "app"), (None, "42", "account"), ("standard", "80000", "account")],
+)
+def test_whose_limit_it_is(tier: str | None, reset: str, scope: str) -> None:
+    limited = Answer(429, {"code": 8, "message": "Slow down"}, {"x-ratelimit-reset": reset})
+    outcome, _ = identify(lambda _sent: limited, **({"access_tier": tier} if tier else {}))
+    assert isinstance(outcome, RateLimited)
+    assert outcome.scope == scope
+    assert outcome.until == NOW + timedelta(seconds=int(reset))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 9, "message": "Our spam filter stopped this"},
+        {"code": 9, "message": "Blocked", "message_detail": "Looks like Spam to us"},
+        {"code": 9, "message_detail": "spam"},
+    ],
+)
+def test_a_spam_block_is_told_by_either_text_and_lasts(body: dict[str, Any]) -> None:
+    outcome, _ = identify(lambda _sent: Answer(429, body, {"x-ratelimit-reset": "1"}))
+    assert isinstance(outcome, RateLimited)
+    assert outcome.until == NOW + timedelta(hours=6)
+    assert str(body.get("message_detail") or body["message"]) in outcome.message
