@@ -294,6 +294,12 @@ class ScheduledPost(Base):
             postgresql_where=text("NOT media_ready AND status = 'scheduled'"),
         ),
         Index("ix_scheduled_posts_account", "account_id", "due_at"),
+        Index("ix_scheduled_posts_paused", "account_id", postgresql_where=text("paused")),
+        Index(
+            "ix_scheduled_posts_reconnect",
+            "account_id",
+            postgresql_where=text("status = 'held' AND held_for = 'reconnect'"),
+        ),
         {"postgresql_with": CHURN},
     )
 
