@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 import requests
 from browser import code_of, sign_in
-from sandbox_client import VIDEO, Client, picture
+from sandbox_client import Client
+from sandbox_instagram_desk import TOKEN, Desk, clip, image, make, serving
 
 from platforms.base import (
-    AccountRef,
     AuthExpired,
-    Call,
-    Doubt,
-    Draft,
     Found,
-    Identity,
-    MediaItem,
-    MediaKind,
     NotSent,
     Processing,
     Published,
@@ -39,12 +30,8 @@ from platforms.base import (
     Unknown,
 )
 from platforms.errors import TransportError
-from platforms.http import Client as Http
 from platforms.instagram import PLATFORM
 from platforms.sandbox import Sandbox
-
-JPEG = picture(kind="JPEG", size=(90, 100))
-TOKEN = "sandbox-instagram-acme"
 
 
 @pytest.fixture
@@ -61,95 +48,8 @@ def user(ig: Client) -> str:
 
 @pytest.fixture
 def store() -> Iterator[str]:
-    """A store on this machine; its address."""
-    files = {
-        "/i.jpg": (JPEG, "image/jpeg"), "/wide.jpg": (picture(kind="JPEG", size=(400, 100)), "image/jpeg"),
-        "/p.png": (picture(), "image/png"), "/v.mp4": (VIDEO, "video/mp4"), "/t.mp4": (b"no video", "video/mp4"),
-    }  # fmt: skip
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data, kind = files.get(self.path, (b"", ""))
-            self.send_response(200 if kind else 404)
-            self.send_header("Content-Type", kind or "text/plain")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.02), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-class Desk:
-    """One account, as a worker would use it: one post over one checkpoint."""
-
-    def __init__(self, box: Sandbox, credentials: Mapping[str, Any] | None = None) -> None:
-        self.credentials = dict(credentials or {"access_token": TOKEN})
-        self.http = Http(api_hosts=PLATFORM.api_hosts, override=box.url, deadline_s=10)
-        self.checkpoint: dict[str, Any] = {}
-        self.account = AccountRef("instagram", "acme")
-        identity = PLATFORM.identify(self.call())
-        if isinstance(identity, Identity):
-            facts = dict(identity.facts)
-            self.account = AccountRef("instagram", "acme", identity.handle, identity.remote_id, facts)
-
-    def call(self) -> Call:
-        return Call(self.http, self.account, self.credentials, lambda: datetime.now(UTC), self.checkpoint)
-
-    def draft(self, text: str, *media: MediaItem, **options: Any) -> Draft:
-        draft = Draft(text, self.account, media, options)
-        assert PLATFORM.validate(draft) == []
-        return draft
-
-    def prepared(self, draft: Draft) -> Any:
-        """What ``prepare`` comes to, asked again as long as Instagram works."""
-        for _ in range(100):
-            outcome = PLATFORM.prepare(self.call(), draft)
-            if not isinstance(outcome, Processing):
-                return outcome
-            time.sleep(0.02)
-        raise AssertionError("never ready")
-
-    def tried(self, draft: Draft) -> Any:
-        """What ``publish`` answers or raises."""
-        try:
-            return PLATFORM.publish(self.call(), draft)
-        except TransportError as error:
-            return error
-
-    def finish(self, draft: Draft) -> Any:
-        outcome = PLATFORM.publish(self.call(), draft)
-        for _ in range(100):
-            if isinstance(outcome, Ready):
-                outcome = PLATFORM.publish(self.call(), draft)
-            if not isinstance(outcome, Processing):
-                return outcome
-            time.sleep(0.02)
-            outcome = PLATFORM.poll(self.call(), draft)
-        raise AssertionError("never done")
-
-    def look(self, draft: Draft) -> Any:
-        now = datetime.now(UTC)
-        return PLATFORM.reconcile(self.call(), draft, Doubt(now - timedelta(seconds=30), now, frozenset()))
-
-
-def image(url: str, alt: str = "") -> MediaItem:
-    return MediaItem(MediaKind.IMAGE, "image/jpeg", len(JPEG), 90, 100, f"{hash(url) % 10**9:064d}", alt=alt, url=url)
-
-
-def clip(url: str | None) -> MediaItem:
-    return MediaItem(
-        MediaKind.VIDEO, "video/mp4", len(VIDEO), 90, 160, "7" * 64, duration_s=9.0, url=url,
-        read=lambda: io.BytesIO(VIDEO),
-    )  # fmt: skip
+    with serving() as url:
+        yield url
 
 
 # --- The module against the sandbox -----------------------------------------------------------------------
@@ -337,10 +237,6 @@ def test_tokens_are_renewed_once_a_day_at_most(box: Sandbox) -> None:
 
 
 # --- The sandbox itself -----------------------------------------------------------------------------------
-
-
-def make(ig: Client, user: str, **form: str) -> requests.Response:
-    return ig("POST", f"/v26.0/{user}/media", params={"access_token": TOKEN}, data=form)
 
 
 @pytest.mark.parametrize(
