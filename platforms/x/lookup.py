@@ -1,11 +1,7 @@
-"""Whether a post whose outcome is in doubt is on X: our own recent posts, compared by media, then by text."""
+"""Whether a post whose outcome is in doubt is on X: our own recent posts since the attempt, compared."""
 
 from __future__ import annotations
 
-import enum
-import html
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from platforms.base import (
@@ -22,12 +18,14 @@ from platforms.base import (
     Reconciled,
     Reply,
 )
+from platforms.clock_skew import ClockUnusableError, skew
 from platforms.outcomes import mapping, objects, retry_after_s, utc
 from platforms.x import api
-from platforms.x.length import links, normalize
+from platforms.x.likeness import Likeness, Sought
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""Our clock and X's may differ by as much."""
+"""How much earlier than the attempt a post may seem to be. What the clocks differ by is corrected before; this is for
+what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 100
 MAX_PAGES = 8
 """800 posts since the attempt; more than X lets anybody write in a day."""
@@ -37,107 +35,10 @@ FIELDS_BY_THE_DOCUMENT = "attachments,created_at,entities"
 EXPANSIONS_BY_THE_DOCUMENT = "attachments.media_keys,referenced_posts"
 """As OpenAPI 2.167 names them: what a post answers is an expansion there."""
 
-_SHORT_LINK = re.compile(r"https?://t\.co/[A-Za-z0-9]+")
-_ANY_LINK = "\0"
-_MEDIA_PAGE = re.compile(r"/status/\d+/(?:photo|video)/\d+/?$")
-
-
-class Likeness(enum.Enum):
-    """How a post of the feed compares with the draft."""
-
-    SAME = "same"
-    OTHER = "other"
-    UNDECIDED = "undecided"
-
 
 def permalink(handle: str, remote_id: str) -> str:
     """Where people see the post."""
     return f"https://x.com/{handle or 'i'}/status/{remote_id}"
-
-
-# --- Comparing --------------------------------------------------------------------------------------------
-
-
-def _canonical(url: str) -> str:
-    """One form for the links that X shows with a scheme and a slash although the author wrote neither."""
-    rest = re.sub(r"^https?://", "", url, flags=re.IGNORECASE)
-    host, slash, path = rest.partition("/")
-    return (host.lower() + slash + path).rstrip("/")
-
-
-def _tidy(text: str) -> str:
-    return " ".join(normalize(text).split())
-
-
-def written(text: str) -> tuple[str, str]:
-    """The draft's text for comparing: with its links in one form, and with its links left open."""
-    plain = blind = normalize(text)
-    for link in reversed(links(plain)):
-        blind = blind[: link.start] + _ANY_LINK + blind[link.end :]
-        plain = plain[: link.start] + _canonical(link.url) + plain[link.end :]
-    return _tidy(plain), _tidy(blind)
-
-
-def shown(post: dict[str, Json]) -> tuple[str, str]:
-    """The feed's text in the same two forms. Links to its own media, which X appends, are taken out."""
-    plain = blind = html.unescape(str(post.get("text") or ""))
-    for entity in objects(mapping(post.get("entities")).get("urls")):
-        target, short = str(entity.get("expanded_url") or ""), str(entity.get("url") or "")
-        if target and short:
-            own = _MEDIA_PAGE.search(target) is not None
-            plain = plain.replace(short, "" if own else _canonical(target))
-            blind = blind.replace(short, "" if own else _ANY_LINK)
-    return _tidy(plain), _tidy(_SHORT_LINK.sub(_ANY_LINK, blind))
-
-
-@dataclass(frozen=True)
-class Sought:
-    """The draft, ready to be compared."""
-
-    text: str
-    blind: str
-    media_ids: frozenset[str]
-    media_count: int
-    answers: str
-    """The post it answers, for a part of a thread; else empty."""
-
-    @classmethod
-    def of(cls, call: Call, draft: Draft) -> Sought:
-        ids: set[str] = set()
-        # Also entries that have run out by now: they may have been attached in time.
-        for entry in objects(call.checkpoint.get("media")):
-            ids |= {str(entry[name]) for name in ("id", "media_key") if entry.get(name)}
-        answers = draft.reply_to.remote_id if draft.reply_to else ""
-        return cls(*written(draft.text), frozenset(ids), len(draft.media), answers)
-
-    def compare(self, post: dict[str, Json]) -> Likeness:
-        """What it answers has to be the same. Then media decide where there are any: their keys are ours alone.
-        Else the text.
-        """
-        told = post.get("referenced_tweets", post.get("referenced_posts"))
-        answered = [str(one.get("id")) for one in objects(told) if one.get("type") == "replied_to"]
-        if told is not None and answered != ([self.answers] if self.answers else []):
-            return Likeness.OTHER
-        likeness = self._compare_content(post)
-        if told is None and self.answers and likeness is Likeness.SAME:
-            # A post that answers none has no such field; but one that does should have told.
-            return Likeness.UNDECIDED
-        return likeness
-
-    def _compare_content(self, post: dict[str, Json]) -> Likeness:
-        keys = [str(key) for key in mapping(post.get("attachments")).get("media_keys") or []]
-        if keys and not self.media_count:
-            return Likeness.OTHER
-        if keys and self.media_ids:
-            # A media key is "<type>_<media id>".
-            names = {*keys, *(key.rpartition("_")[2] for key in keys)}
-            return Likeness.SAME if names & self.media_ids else Likeness.OTHER
-        text, blind = shown(post)
-        if text == self.text:
-            # Our media should be named here. Where they are not, the text alone is too little.
-            return Likeness.SAME if len(keys) == self.media_count else Likeness.UNDECIDED
-        # The same words around other links: X may write a link in another way than its author did.
-        return Likeness.UNDECIDED if blind == self.blind else Likeness.OTHER
 
 
 # --- Reading the feed -------------------------------------------------------------------------------------
@@ -185,11 +86,19 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
     user = _own_id(call)
     if not isinstance(user, str):
         return user
-    since = doubt.started_at - CLOCK_MARGIN
+    since = asked = doubt.started_at - CLOCK_MARGIN
+    reply = _page(call, user, asked, None)
+    try:
+        shift = skew(reply, call.now())
+    except ClockUnusableError as error:
+        return Inconclusive(str(error))
+    since += shift
+    if shift < timedelta() and reply.status in {200, 400}:
+        # By X's clock the attempt was earlier: some of what counts was left out, or the time was still to come.
+        asked = since
+        reply = _page(call, user, asked, None)
     posts: list[dict[str, Json]] = []
-    token: str | None = None
-    for _ in range(MAX_PAGES):
-        reply = _page(call, user, since, token)
+    for page in range(1, MAX_PAGES + 1):
         answer = mapping(reply.json())
         meta = mapping(answer.get("meta"))
         if reply.status != 200 or not ("data" in answer or "result_count" in meta):
@@ -198,6 +107,8 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         token = meta.get("next_token")
         if not token:
             return _decide(call, Sought.of(call, draft), posts, doubt, since)
+        if page < MAX_PAGES:
+            reply = _page(call, user, asked, token)
     return Inconclusive(f"More than {MAX_PAGES * PAGE} posts since the attempt; not all were read.")
 
 

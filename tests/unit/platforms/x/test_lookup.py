@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_the_same_text_in_other_writing(draft_text: str, shown: str, urls: Any) 
     assert isinstance(outcome, Found)
 
 
-@pytest.mark.parametrize("other", ["Tea", "tea & cake", f"{TEXT} more"])
+@pytest.mark.parametrize("other", ["Tea", "tea & cakes", f"{TEXT} more"])
 def test_another_text_is_not_ours(other: str) -> None:
     assert look(text_draft("Tea & cake"), feed(post("1", other)))[0] == Absent()
 
@@ -98,6 +99,49 @@ def test_the_oldest_match_is_taken_and_taken_ones_are_not() -> None:
 def test_what_is_older_than_the_attempt_is_not_ours() -> None:
     assert look(text_draft("hi"), feed(post("1", "hi", seconds=-61)))[0] == Absent()
     assert isinstance(look(text_draft("hi"), feed(post("1", "hi", seconds=-59)))[0], Found)
+
+
+def server_clock(seconds: float) -> dict[str, str]:
+    return {"Date": format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)}
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "kind"),
+    [
+        (0, -59, Found),
+        (0, -61, Absent),
+        # Our clock is two minutes ahead: the post seems to be from before the attempt.
+        (-120, -119, Found),
+        (-120, -179, Found),
+        (-120, -181, Absent),
+        # Our clock is behind: an older post of the same words seems to be from after it.
+        (3600, 3601, Found),
+        (3600, 3539, Absent),
+    ],
+)
+def test_the_platforms_own_clock_decides_what_is_older(skew: float, made: float, kind: type) -> None:
+    answer = feed(post("1", "hi", seconds=made))
+    outcome, http = look(text_draft("hi"), dataclasses.replace(answer, headers=server_clock(skew)))
+    assert isinstance(outcome, kind), outcome
+    # X is asked once more only where it left out what now counts.
+    assert len(http.sent) == (2 if skew < 0 else 1)
+
+
+def test_a_start_that_is_still_to_come_for_x_is_asked_for_by_its_clock() -> None:
+    def answer(sent: Sent) -> Answer:
+        if sent.params["start_time"] > "2026-11-22T10:05":
+            return Answer(400, {"detail": "start_time must be in the past"}, server_clock(-600))
+        return dataclasses.replace(feed(post("1", "hi", seconds=-599)), headers=server_clock(-600))
+
+    outcome, http = look(text_draft("hi"), answer)
+    assert isinstance(outcome, Found)
+    assert [sent.params["start_time"] for sent in http.sent] == ["2026-11-22T10:12:00Z", "2026-11-22T10:02:00Z"]
+
+
+def test_a_clock_that_cannot_be_compared_proves_nothing() -> None:
+    for days in (-3, 3):
+        answer = dataclasses.replace(feed(), headers=server_clock(days * 86_400))
+        assert isinstance(look(text_draft("hi"), answer)[0], Inconclusive)
 
 
 MEDIA = Draft("hi", X_ACCOUNT, (picture(),))
