@@ -19,6 +19,7 @@ from platforms.base import (
     Unknown,
 )
 from platforms.bluesky import dpop, proven
+from platforms.bluesky.body import FileBody
 from platforms.bluesky.models import server_origin
 from platforms.outcomes import mapping, moment, retry_after_s
 
@@ -36,7 +37,19 @@ LIMIT_WAIT = timedelta(minutes=5)
 
 TOKEN_ERRORS = frozenset({"ExpiredToken", "InvalidToken", "AuthenticationRequired", "AuthMissing", "BadJwt"})
 """An expired access token is a 400 here. Source: atproto reference PDS, 2026-08."""
-ACCOUNT_ERRORS = frozenset({"AccountTakedown", "AccountDeactivated", "AccountSuspended", "AccountNotFound"})
+ACCOUNT_ERRORS = frozenset(
+    {
+        "AccountTakedown",
+        "AccountDeactivated",
+        "AccountSuspended",
+        "AccountNotFound",
+        "RepoTakendown",
+        "RepoDeactivated",
+        "RepoSuspended",
+    }
+)
+SCOPE_ERRORS = frozenset({"ScopeMissingError", "InsufficientScope", "insufficient_scope"})
+"""The session may not do this; renewing it gives the same scopes. Source: atproto reference PDS, 2026-08."""
 _WITHOUT_EFFECT = frozenset({400, 401, 403, 404, 413, 415, 429})
 """Refusals after which no record was written. Source: atproto reference PDS, putRecord, 2026-08."""
 
@@ -78,7 +91,7 @@ def xrpc(
     at: str | None = None,
     params: Mapping[str, str] | None = None,
     json: Json = None,
-    content: bytes | None = None,
+    content: bytes | FileBody | None = None,
     mime: str | None = None,
     timeout_s: float | None = None,
 ) -> Reply:
@@ -165,6 +178,12 @@ def refusal(call: Call, reply: Reply) -> Refusal:
         return AuthExpired(
             "account_unavailable", f"Bluesky has closed the account: {message}", reply.status, permanent=True
         )
+    if error in SCOPE_ERRORS:
+        words = f"Bluesky: the access does not allow this ({message}); connect the account again and grant it."
+        return AuthExpired("missing_scope", words, reply.status, permanent=True)
+    if reply.status == 403 and not error:
+        # Somebody before the server: no server of the protocol refuses without its error.
+        return NotSent("blocked", "Something before Bluesky's server refused the request.", 403)
     if reply.status == 401 or (reply.status == 400 and error in TOKEN_ERRORS):
         # The session can be renewed: by its refresh token, or else by the app password.
         return AuthExpired("session_expired", f"Bluesky: {message}", reply.status)

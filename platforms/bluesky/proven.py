@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from platforms.base import Call, Effect, Http, Json, Reply
 from platforms.bluesky import dpop
+from platforms.bluesky.body import FileBody
 from platforms.outcomes import mapping
 
 TIMEOUT_S = 30.0
@@ -43,7 +44,7 @@ def send(
     headers: Mapping[str, str],
     params: Mapping[str, str] | None = None,
     json: Json = None,
-    content: bytes | None = None,
+    content: bytes | FileBody | None = None,
     timeout_s: float | None = None,
 ) -> Reply:
     """The answer to one request with the access token.
@@ -57,6 +58,8 @@ def send(
     publishes = effect is Effect.PUBLISHES
     for last in (publishes, True):
         now = call.now()
+        if isinstance(content, FileBody):
+            content.begin()
         proven = dpop.proof(jwk, method, url, now=now, nonce=dpop.NONCES.get(jwk, url, now), token=token)
         reply = call.http.request(
             method,

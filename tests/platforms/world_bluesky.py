@@ -169,7 +169,16 @@ BLUESKY_SUBJECT = Subject(
         Refusal("unauthorized", _error(401, "AuthMissing"), AuthExpired, lambda outcome: not outcome.permanent),
         Refusal("taken-down", _error(400, "AccountTakedown"), AuthExpired, lambda outcome: outcome.permanent),
         Refusal("deactivated", _error(401, "AccountDeactivated"), AuthExpired, lambda outcome: outcome.permanent),
+        Refusal("closed-repo", _error(400, "RepoDeactivated"), AuthExpired, lambda outcome: outcome.permanent),
+        Refusal(
+            "scope",
+            _error(403, "ScopeMissingError", 'Missing required scope "repo:app.bsky.feed.post?action=create"'),
+            AuthExpired,
+            lambda outcome: (outcome.code, outcome.permanent) == ("missing_scope", True),
+        ),
+        Refusal("old-scope", _error(403, "InsufficientScope"), AuthExpired, lambda outcome: outcome.permanent),
         Refusal("forbidden", _error(403, "Forbidden"), Rejected),
+        Refusal("before-the-server", Answer(403, b"<html>"), NotSent, lambda outcome: outcome.code == "blocked"),
         Refusal("too-large", _error(413, "PayloadTooLarge"), Rejected),
         Refusal(
             "limited",

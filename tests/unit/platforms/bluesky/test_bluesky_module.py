@@ -14,18 +14,14 @@ from worlds import picture
 
 from platforms.base import (
     AccountRef,
-    AuthExpired,
     Doubt,
     Draft,
     Found,
     Inconclusive,
     MediaKind,
     NotSent,
-    Processing,
     Published,
-    RateLimited,
     Ready,
-    Rejected,
     Repeatable,
     Unknown,
 )
@@ -141,75 +137,6 @@ def test_uploads_run_out_and_are_made_again() -> None:
     call.now = lambda: NOW + timedelta(hours=1)
     assert isinstance(PLATFORM.publish(call, draft), Published)
     assert [request.path.rsplit(".", 1)[1] for request in http.sent] == ["uploadBlob", "putRecord"]
-
-
-def video(answer: Answer, *more: Answer) -> Any:
-    """What comes of a video whose upload is answered so."""
-    waiting = [Answer(200, {"token": "pass"}), answer, *more]
-    checkpoint: dict[str, Any] = {}
-    http = FakeHttp(lambda _: waiting.pop(0))
-    call = BLUESKY_SUBJECT.call(http, checkpoint, checkpoint.update)
-    outcome: Any = PLATFORM.prepare(call, Draft("", BLUESKY_ACCOUNT, (CLIP,)))
-    for _ in more:
-        outcome = PLATFORM.prepare(call, Draft("", BLUESKY_ACCOUNT, (CLIP,)))
-    return outcome
-
-
-BLOB = {"$type": "blob", "ref": {"$link": "bafkv"}, "mimeType": "video/mp4", "size": 10}
-
-
-@pytest.mark.parametrize(
-    ("answers", "kind"),
-    [
-        ([Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"})], Processing),
-        ([Answer(200, {"jobStatus": {"jobId": "j", "state": "JOB_STATE_SOMETHING_NEW"}})], Processing),
-        ([Answer(409, {"jobId": "j", "state": "JOB_STATE_COMPLETED", "error": "already_exists", "blob": BLOB})], Ready),
-        ([Answer(409, {"jobId": "j", "error": "already_exists"})], Processing),
-        (
-            [
-                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
-                Answer(200, {"jobStatus": {"jobId": "j", "state": "JOB_STATE_COMPLETED", "blob": BLOB}}),
-            ],
-            Ready,
-        ),
-        (
-            [
-                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
-                Answer(
-                    200,
-                    {"jobStatus": {"jobId": "j", "state": "JOB_STATE_FAILED", "failureCode": "encoding_failure"}},
-                ),
-            ],
-            Rejected,
-        ),
-        (
-            [
-                Answer(200, {"jobId": "j", "state": "JOB_STATE_CREATED"}),
-                Answer(200, {"jobId": "j", "state": "JOB_STATE_FAILED", "failureCode": "pds_upload_failure"}),
-            ],
-            NotSent,
-        ),
-        ([Answer(400, {"error": "VideoTooLong", "message": "too long"})], Rejected),
-        ([Answer(401, {"error": "AuthMissing"})], AuthExpired),
-        ([Answer(503, {"error": "ServiceOverloaded"})], NotSent),
-        ([Answer(429, {})], RateLimited),
-    ],
-)
-def test_videos(answers: list[Answer], kind: type) -> None:
-    assert isinstance(video(*answers), kind)
-
-
-def test_the_pass_for_the_video_service_is_bound_and_short() -> None:
-    http = FakeHttp(BlueskyWorld())
-    PLATFORM.prepare(BLUESKY_SUBJECT.call(http), Draft("", BLUESKY_ACCOUNT, (CLIP,)))
-    asked, upload = http.sent
-    assert asked.params == {
-        "aud": "did:web:morel.us-east.host.bsky.network",
-        "lxm": "com.atproto.repo.uploadBlob",
-        "exp": str(int(NOW.timestamp()) + 1800),
-    }
-    assert upload.headers["Authorization"] == "Bearer pass"
-    assert upload.url.startswith("https://video.bsky.app/")
 
 
 # --- Publishing ---------------------------------------------------------------------------------------------
