@@ -10,19 +10,56 @@ import functools
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.redaction import remember
 from media.storage import StoreConfig
+from scheduler import service_urls
 from scheduler.errors import NotConfigured
-from stack.home import default_home, load_stack
+from stack.home import StackError, default_home, given, home_of, load_stack
 
 MOST_HOURS = 24 * 14
 """What is found earlier than that is forgotten again before it matters, and the posts to look at become many."""
+
+
+def _blank_is_unset(value: Any) -> Any:
+    """An empty variable is what a shell, compose or an env file makes of "not set"."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _secretly(check: Callable[[str], str]) -> AfterValidator:
+    """``check`` for what must not be shown."""
+
+    def checked(value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check(value.get_secret_value())
+        return value
+
+    return AfterValidator(checked)
+
+
+def _openly(check: Callable[[str], str]) -> AfterValidator:
+    """``check`` for what may be absent."""
+    return AfterValidator(lambda value: None if value is None else check(value))
+
+
+BLANK = BeforeValidator(_blank_is_unset)
+Secret = Annotated[SecretStr | None, BLANK]
+Word = Annotated[str | None, BLANK]
+DatabaseUrl = Annotated[SecretStr | None, BLANK, _secretly(service_urls.database_url)]
+RedisUrl = Annotated[SecretStr | None, BLANK, _secretly(service_urls.redis_url)]
+WebUrl = Annotated[str | None, BLANK, _openly(service_urls.web_url)]
+Bucket = Annotated[str | None, BLANK, _openly(service_urls.bucket)]
+Home = Annotated[Path, BeforeValidator(lambda value: home_of(value) if isinstance(value, str) else value)]
+"""Read as the stack reads it: whoever starts it and whoever looks for it must mean the same folder."""
+SpoolId = Annotated[
+    str, BeforeValidator(lambda value: (isinstance(value, str) and value.strip()) or socket.gethostname())
+]
 
 
 class Settings(BaseSettings):
@@ -30,15 +67,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SCHEDULERX_", extra="ignore", frozen=True)
 
-    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
-    redis_url: SecretStr | None = Field(None, validation_alias="REDIS_URL")
-    r2_endpoint_url: str | None = Field(None, validation_alias="R2_ENDPOINT_URL")
-    r2_access_key_id: str | None = Field(None, validation_alias="R2_ACCESS_KEY_ID")
-    r2_secret_access_key: SecretStr | None = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
-    r2_bucket: str | None = Field(None, validation_alias="R2_BUCKET")
-    r2_public_url: str | None = Field(None, validation_alias="R2_PUBLIC_URL")
-    secret_key: SecretStr | None = None
-    home: Path = Field(default_factory=default_home)
+    database_url: DatabaseUrl = Field(None, validation_alias="DATABASE_URL")
+    redis_url: RedisUrl = Field(None, validation_alias="REDIS_URL")
+    r2_endpoint_url: WebUrl = Field(None, validation_alias="R2_ENDPOINT_URL")
+    r2_access_key_id: Word = Field(None, validation_alias="R2_ACCESS_KEY_ID")
+    r2_secret_access_key: Secret = Field(None, validation_alias="R2_SECRET_ACCESS_KEY")
+    r2_bucket: Bucket = Field(None, validation_alias="R2_BUCKET")
+    r2_public_url: WebUrl = Field(None, validation_alias="R2_PUBLIC_URL")
+    secret_key: Secret = None
+    home: Home = Field(default_factory=default_home)
 
     # How late is still welcome.
     window_minutes: int = Field(60, ge=1, le=60 * 24 * 30)
@@ -79,7 +116,7 @@ class Settings(BaseSettings):
     """How long originals and renditions stay after the last post that needed them has ended."""
     url_lifetime_seconds: int = Field(86_400, ge=300, le=604_800)
 
-    spool_id: str = Field(default_factory=socket.gethostname)
+    spool_id: SpoolId = Field(default_factory=socket.gethostname)
     """Names this machine's spool folder; upload workers consume ``upload.<spool id>``."""
     max_media_bytes: int = Field(100_000_000, ge=1)
     """The largest remote picture that is fetched: five times the largest that any platform's rule takes."""
@@ -154,6 +191,12 @@ class Settings(BaseSettings):
             )
         return self.database_url.get_secret_value()
 
+    def database_advice(self) -> str:
+        """What to do where the database does not answer: a stack can be started, a server of the user's cannot."""
+        if given(os.environ, "DATABASE_URL"):
+            return "check DATABASE_URL, and whether the server that it names runs"
+        return "start it with: schedulerx up"
+
     def broker(self) -> str:
         """The broker's URL. :raises NotConfigured: there is none."""
         if self.redis_url is None:
@@ -188,7 +231,7 @@ class Settings(BaseSettings):
 
     def secret(self) -> str:
         """The key(s) that credentials are encrypted with. :raises NotConfigured: there is none."""
-        if self.secret_key is None or not self.secret_key.get_secret_value().strip():
+        if self.secret_key is None:
             raise NotConfigured(
                 "No SCHEDULERX_SECRET_KEY: credentials are stored encrypted only. Make a key with"
                 " `schedulerx secret-key` and keep it in the environment of every process,"
@@ -217,12 +260,24 @@ class Settings(BaseSettings):
 
 def from_environment() -> Settings:
     """Settings as they are now. :raises NotConfigured: a value is malformed; names it, without its value."""
+    plain = environment_alone()
+    return _known(plain.model_copy(update=_from_stack(plain)))
+
+
+def environment_alone() -> Settings:
+    """Settings without what a stack on this machine would add: for whoever starts that stack.
+
+    :raises NotConfigured: a value is malformed; names it, without its value.
+    """
     try:
-        plain = Settings()
-        return _known(plain.model_copy(update=_from_stack(plain)))
+        return Settings()
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()
+        )
         raise NotConfigured(f"Settings: {told}") from None
+    except StackError as error:
+        raise NotConfigured(f"Settings: {error}") from None
 
 
 def _known(settings: Settings) -> Settings:
@@ -236,8 +291,16 @@ def _known(settings: Settings) -> Settings:
 
 
 def _from_stack(plain: Settings) -> dict[str, Any]:
-    """What the environment leaves open and the embedded stack on this machine knows."""
-    info = load_stack(plain.home)
+    """What the environment leaves open and the embedded stack on this machine knows.
+
+    :raises NotConfigured: it is needed, and its description cannot be read.
+    """
+    if plain.database_url and plain.redis_url and plain.r2_endpoint_url:
+        return {}
+    try:
+        info = load_stack(plain.home)
+    except StackError as error:
+        raise NotConfigured(f"The stack on this machine cannot be found: {error}") from None
     if info is None:
         return {}
     found: dict[str, Any] = {}
@@ -253,8 +316,8 @@ def _from_stack(plain: Settings) -> dict[str, Any]:
     if plain.secret_key is None and plain.database_url is None:
         # The stack's key belongs to the stack's database; another database needs a key of its own.
         key_file = plain.home / "secret.key"
-        if key_file.is_file():
-            found["secret_key"] = SecretStr(key_file.read_text().strip())
+        if key_file.is_file() and (key := key_file.read_text(encoding="utf-8", errors="replace").strip()):
+            found["secret_key"] = SecretStr(key)
     return found
 
 

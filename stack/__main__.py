@@ -7,9 +7,8 @@ line's libraries it needs a quarter of the memory.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from .home import StackInfo
+from .home import StackInfo, home_of
 from .up import run_up
 
 
@@ -19,7 +18,7 @@ def main(argv: list[str]) -> int:
     if len(folders) != 1:
         sys.stderr.write("usage: python -m stack HOME [--no-flower]\n")
         return 2
-    home = Path(folders[0])
+    home = home_of(folders[0])
 
     def ready(info: StackInfo) -> None:
         sys.stdout.write(

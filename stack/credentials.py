@@ -10,6 +10,7 @@ import json
 import secrets
 import socket
 from pathlib import Path
+from typing import Any
 
 from .home import StackError, write_private
 
@@ -47,7 +48,7 @@ class Credentials:
         self.path = home / "credentials.json"
         self._values: dict[str, str] = {}
         try:
-            self._values = json.loads(self.path.read_text(encoding="utf-8"))
+            self._values = _kept(json.loads(self.path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             pass
         except ValueError as error:
@@ -77,3 +78,13 @@ class Credentials:
         """Choose again, away from the ports that our other services keep."""
         ours = frozenset(int(value) for key, value in self._values.items() if key.endswith(".port"))
         return int(self._keep(f"{name}.port", str(free_port(ours))))
+
+
+def _kept(values: Any) -> dict[str, str]:
+    """The file's content. Raises ValueError where it is not what we write."""
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("not an object of texts")
+    for name, value in values.items():
+        if name.endswith(".port"):
+            int(value)
+    return values

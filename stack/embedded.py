@@ -6,6 +6,7 @@ with EmbeddedStack(Path("/tmp/x")) as info:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from .home import (
     ensure_secret_key,
     load_stack,
     prepare_home,
+    recorded_pids,
     save_stack,
 )
 from .objects import Objects
@@ -70,10 +72,10 @@ class EmbeddedStack:
             Objects(self.home, credentials),
         ]
         # Also those that are not wanted now: an earlier run may have left them.
-        before = load_stack(self.home) or StackInfo()
+        before = recorded_pids(self.home)
         found = processes.marked(credentials.secret("mark"))
         for service in reversed(everything):
-            service.end_orphans(before.pids.get(service.name), found.get(service.name, []))
+            service.end_orphans(before.get(service.name), found.get(service.name, []))
         if "postgres" in only:
             ensure_secret_key(self.home)  # the database is ours, and so is the key of what is stored in it
         for service in everything:
@@ -116,9 +118,11 @@ class EmbeddedStack:
         if self._lock is None:
             return
         try:
-            info = load_stack(self.home)
-            if info is not None:
-                save_stack(self.home, replace(info, pids={}))
+            # One that cannot be read was not written by this run: nothing has started.
+            with contextlib.suppress(StackError):
+                info = load_stack(self.home)
+                if info is not None:
+                    save_stack(self.home, replace(info, pids={}))
         finally:
             self._lock.release()
             self._lock = None

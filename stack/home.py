@@ -21,6 +21,7 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,27 @@ class StackInfo:
         return f"StackInfo({', '.join(parts)}; {len(self.pids)} processes)"
 
 
+def given(environment: Mapping[str, str], name: str) -> str | None:
+    """A variable's value, or None. An empty one is what a shell, compose or an env file makes of "not set"."""
+    return environment.get(name, "").strip() or None
+
+
+def home_of(words: str) -> Path:
+    """The folder that somebody named, absolute; the usual one where nothing was named."""
+    if not words.strip():
+        return _usual_home()
+    try:
+        return Path(words.strip()).expanduser().absolute()
+    except RuntimeError as error:
+        raise StackError(f"{HOME_VARIABLE}: {words!r} names a user who has no home") from error
+
+
 def default_home() -> Path:
     """SCHEDULERX_HOME, or the platform's usual place for a user's data (/var/lib/schedulerx for root)."""
-    chosen = os.environ.get(HOME_VARIABLE, "").strip()
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    return home_of(os.environ.get(HOME_VARIABLE, ""))
+
+
+def _usual_home() -> Path:
     if os.geteuid() == 0:
         return ROOT_HOME
     import platformdirs  # not at the top: scripts that set SCHEDULERX_HOME never need it
@@ -144,26 +161,51 @@ def save_stack(home: Path, info: StackInfo) -> None:
 
 
 def load_stack(home: Path) -> StackInfo | None:
-    """What stack.json says, or None where there is none (or none that this user may read)."""
+    """What stack.json says, or None where there is none (or none that this user may read).
+
+    :raises StackError: it is damaged, or of another version.
+    """
+    path = home / "stack.json"
     try:
-        data: dict[str, Any] = json.loads((home / "stack.json").read_text(encoding="utf-8"))
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        version = data["version"]
+        if version == STACK_VERSION:
+            return _described(data)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except ValueError as error:
-        raise StackError(f"{home / 'stack.json'} is damaged; `schedulerx up` writes it again") from error
-    if data.get("version") != STACK_VERSION:
-        raise StackError(
-            f"{home / 'stack.json'} was written by another version of SchedulerX "
-            f"(format {data.get('version')}, this one reads {STACK_VERSION}); run `schedulerx up` again"
-        )
-    r2 = data.get("r2")
-    return StackInfo(
-        database_url=data.get("database_url"),
-        redis_url=data.get("redis_url"),
-        r2=ObjectStore(**r2) if r2 else None,
-        flower_url=data.get("flower_url"),
-        pids={name: ProcessRecord(**record) for name, record in (data.get("pids") or {}).items()},
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StackError(f"{path} is damaged; `schedulerx up` writes it again") from error
+    raise StackError(
+        f"{path} was written by another version of SchedulerX "
+        f"(format {version}, this one reads {STACK_VERSION}); `schedulerx up` writes it again"
     )
+
+
+def _described(data: dict[str, Any]) -> StackInfo:
+    """The description as it was saved. Raises TypeError, LookupError or AttributeError where it is another shape."""
+    words = {name: data.get(name) for name in ("database_url", "redis_url", "flower_url")}
+    r2 = data.get("r2")
+    store = ObjectStore(**r2) if r2 else None
+    texts = [*words.values(), *(asdict(store).values() if store else ())]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise TypeError("an address is a text")
+    return StackInfo(**words, r2=store, pids=_records(data))
+
+
+def _records(data: dict[str, Any]) -> dict[str, ProcessRecord]:
+    found = {}
+    for name, record in (data.get("pids") or {}).items():
+        found[name] = ProcessRecord(pid=int(record["pid"]), create_time=float(record["create_time"]))
+    return found
+
+
+def recorded_pids(home: Path) -> dict[str, ProcessRecord]:
+    """The processes that an earlier run wrote down, as far as that can be read: whatever version wrote it, and
+    whatever became of the rest. A record proves itself by its birth time, so one that is wrong does no harm."""
+    try:
+        return _records(json.loads((home / "stack.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def read_secret_key(home: Path) -> str | None:

@@ -23,8 +23,9 @@ from .home import (
     ProcessRecord,
     StackError,
     StackInfo,
-    load_stack,
+    given,
     read_secret_key,
+    recorded_pids,
 )
 from .programs import FLOWER_PORT, MONITOR_PORT, WORKERS, Program, default_programs, migration
 from .supervisor import Supervisor
@@ -94,7 +95,7 @@ def _run(
         flower_port = credentials.port("flower") if flower else None
         programs = usual_programs(stack.home, environment, flower_port, credentials.port("monitor"))
         stack.flower_url = f"http://127.0.0.1:{flower_port}" if flower_port else None
-    info = stack.start({name for setting, name in SERVICE_BY_SETTING.items() if not environment.get(setting)})
+    info = stack.start({name for setting, name in SERVICE_BY_SETTING.items() if not given(environment, setting)})
     for service in stack.services:
         console.say(f"{service.name} runs on 127.0.0.1:{service.port} (process {service.pid})")
 
@@ -121,12 +122,12 @@ def usual_programs(
     lasting = default_programs(
         small=True,
         beat_schedule=str(home / "beat" / "schedule"),
-        spool_id=environment.get(SPOOL_VARIABLE) or socket.gethostname(),
+        spool_id=given(environment, SPOOL_VARIABLE) or socket.gethostname(),
         cores=environment.get("SCHEDULERX_CORES"),
         publishers=environment.get("SCHEDULERX_PUBLISH_PROCESSES"),
         flower_port=str(flower_port) if flower_port is not None else None,
         flower_db=str(home / "log" / "flower.db"),
-        monitor_port=environment.get("SCHEDULERX_MONITOR_PORT") or str(monitor_port),
+        monitor_port=given(environment, "SCHEDULERX_MONITOR_PORT") or str(monitor_port),
     )
     return [migration(), *lasting]
 
@@ -135,7 +136,7 @@ def exports(home: Path, info: StackInfo, environment: Mapping[str, str]) -> dict
     """What the programs are told beyond the environment that they inherit."""
     told = {
         HOME_VARIABLE: str(home),
-        SPOOL_VARIABLE: environment.get(SPOOL_VARIABLE) or socket.gethostname(),
+        SPOOL_VARIABLE: given(environment, SPOOL_VARIABLE) or socket.gethostname(),
     }
     if LOG_VARIABLE not in environment:
         told[LOG_VARIABLE] = "console"  # behind our prefix, JSON would be readable for nobody
@@ -151,7 +152,7 @@ def exports(home: Path, info: StackInfo, environment: Mapping[str, str]) -> dict
         told["R2_BUCKET"] = info.r2.bucket
     # The home's key belongs to the home's database. Another database may be shared with other machines,
     # whose key must be the same: that one has to be set by its owner.
-    if info.database_url and not environment.get(SECRET_VARIABLE) and (key := read_secret_key(home)):
+    if info.database_url and not given(environment, SECRET_VARIABLE) and (key := read_secret_key(home)):
         told[SECRET_VARIABLE] = key
     return told
 
@@ -164,8 +165,7 @@ def end_leftovers(home: Path, mark: str, programs: list[Program], console: Conso
     """
     services = set(SERVICE_BY_SETTING.values())
     found = processes.marked(mark)
-    records = (load_stack(home) or StackInfo()).pids
-    for name, record in records.items():
+    for name, record in recorded_pids(home).items():
         process = processes.recorded(record)
         if process is not None and process not in found.setdefault(name, []) and unmarked_is_ours(process):
             found[name].append(process)

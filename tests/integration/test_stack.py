@@ -243,6 +243,30 @@ def test_orphans_that_were_never_recorded_are_found_too(home: Path) -> None:
         assert not any(recorded(record) for record in before.pids.values())
 
 
+@pytest.mark.parametrize("words", ["{", '{"version": 99, "of": "another format"}'])
+def test_a_description_that_cannot_be_read_is_as_none(home: Path, words: str) -> None:
+    holder, before = hold(home)
+    holder.kill()
+    holder.wait()
+    (home / "stack.json").write_text(words)
+    with EmbeddedStack(home) as info:
+        assert query(info, "SELECT 1") == [(1,)]
+        assert not any(recorded(record) for record in before.pids.values())
+        assert load_stack(home) == info
+
+
+def test_a_start_that_fails_leaves_a_damaged_description_as_it_was(home: Path) -> None:
+    prepare_home(home)
+    (home / "stack.json").write_text("{")
+    (home / "credentials.json").write_text("{")
+    with pytest.raises(StackError, match=r"credentials\.json is damaged"):
+        EmbeddedStack(home).start()
+    assert (home / "stack.json").read_text() == "{"
+    (home / "credentials.json").unlink()
+    with EmbeddedStack(home) as info:
+        assert load_stack(home) == info, "the lock was let go"
+
+
 def test_services_that_were_killed_themselves_recover(home: Path) -> None:
     holder, before = hold(home)
     query(before, "CREATE TABLE kept AS SELECT 'committed'::text AS word")

@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from scheduler.errors import NotConfigured
-from stack.home import ObjectStore, StackInfo, save_stack
+from scheduler.settings import environment_alone
+from stack.home import ObjectStore, StackInfo, default_home, save_stack
 
 
 @pytest.fixture
@@ -123,3 +124,108 @@ def test_readiness_hours(bare_environment, words, leads):
 def test_readiness_hours_that_are_none(bare_environment, words):
     with pytest.raises(NotConfigured, match="readiness_hours"):
         bare_environment.change(readiness_hours=words)
+
+
+# --- Addresses of services ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "hunter2nonsense"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:hunter2@h/d"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:port/d"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:70000/d"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/d?hunter2=1"),
+        ("DATABASE_URL", "postgresql:/u:hunter2@h/d"),
+        ("DATABASE_URL", "postgresql://u:hunter2/more@h/d"),  # health reads it by libpq, which takes no / there
+        ("REDIS_URL", "hunter2nonsense"),
+        ("REDIS_URL", "http://:hunter2@h:6379/0"),
+        ("REDIS_URL", "redis://:hunter2@h:port/0"),
+        ("REDIS_URL", "redis://:hunter2@h/name"),
+        ("REDIS_URL", "redis://"),
+        ("R2_ENDPOINT_URL", "hunter2.r2.cloudflarestorage.com"),
+        ("R2_ENDPOINT_URL", "https://hunter2:port"),
+        ("R2_PUBLIC_URL", "ftp://hunter2"),
+        ("R2_BUCKET", "hunter2/media"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named_and_not_shown(bare_environment, name, value):
+    with pytest.raises(NotConfigured, match=name) as told:
+        bare_environment.change(**{name: value})
+    assert "hunter2" not in str(told.value)
+    assert told.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://h/d",
+        "postgres://u:p%40w@h:5432/d?sslmode=require",
+        "postgresql+psycopg2://u:p#w@[::1]:5432/d",
+        "postgresql:///d?host=/var/run/postgresql",
+        "postgresql://localhost",
+        "  postgresql://h/d\n",
+    ],
+)
+def test_what_libpq_and_sqlalchemy_read_is_taken(bare_environment, value):
+    from sqlalchemy import make_url
+
+    from db.session import normalized
+
+    taken = bare_environment.change(DATABASE_URL=value).database()
+    assert taken == value.strip()
+    assert make_url(normalized(taken)).drivername == "postgresql+psycopg2"
+
+
+@pytest.mark.parametrize("value", ["redis://h", "rediss://u:p%40w@h:6379/3", "redis://[::1]:6379/"])
+def test_what_redis_reads_is_taken(bare_environment, value):
+    assert bare_environment.change(REDIS_URL=value).broker() == value
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_variable_is_not_set(stack_home, blank):
+    names = ("DATABASE_URL", "REDIS_URL", "R2_ENDPOINT_URL", "R2_BUCKET", "R2_PUBLIC_URL", "SCHEDULERX_SECRET_KEY")
+    settings = stack_home.change(**dict.fromkeys(names, blank))
+    assert settings.database() == "postgresql://u:pw@127.0.0.1:1/d"
+    assert settings.broker() == "redis://127.0.0.1:2/0"
+    assert settings.store().bucket == "bucket"
+    assert settings.secret() == "stack-key"
+    assert settings.database_advice() == "start it with: schedulerx up"
+
+
+def test_the_advice_is_for_whose_database_it_is(bare_environment):
+    advice = bare_environment.change(DATABASE_URL="postgresql://h/d").database_advice()
+    assert "DATABASE_URL" in advice
+    assert "schedulerx up" not in advice
+
+
+# --- The data folder, and what the stack wrote there ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["", "  ", "~/x", "relative/x", "/some/where"])
+def test_the_home_is_the_stacks(bare_environment, monkeypatch, tmp_path, words):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    home = bare_environment.change(SCHEDULERX_HOME=words).home
+    assert home == default_home()
+    assert home.is_absolute()
+    assert "~" not in str(home)
+
+
+def test_a_home_of_nobody_is_told(bare_environment):
+    with pytest.raises(NotConfigured, match="SCHEDULERX_HOME"):
+        bare_environment.change(SCHEDULERX_HOME="~no-such-user-here/x")
+
+
+@pytest.mark.parametrize("words", ["{", "[]", "null", '{"version": 99}', '{"version": 1, "r2": {"a": 1}}'])
+def test_a_stack_that_cannot_be_read_is_told_unless_nothing_of_it_is_needed(stack_home, tmp_path, words):
+    (tmp_path / "home" / "stack.json").write_text(words)
+    with pytest.raises(NotConfigured, match="schedulerx up"):
+        stack_home.change()
+    assert environment_alone().home == tmp_path / "home"
+    settings = stack_home.change(
+        DATABASE_URL="postgresql://h/d", REDIS_URL="redis://h", R2_ENDPOINT_URL="http://127.0.0.1:3"
+    )
+    assert settings.database() == "postgresql://h/d"

@@ -47,7 +47,8 @@ def test_no_port_at_all_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         free_port()
 
 
-def test_a_damaged_file_is_said(tmp_path: Path) -> None:
-    (tmp_path / "credentials.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a.port": "many"}'])
+def test_a_damaged_file_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "credentials.json").write_text(text)
     with pytest.raises(StackError, match="damaged"):
         Credentials(tmp_path)

@@ -21,9 +21,11 @@ from stack.home import (
     StackInfo,
     default_home,
     ensure_secret_key,
+    home_of,
     load_stack,
     prepare_home,
     read_secret_key,
+    recorded_pids,
     save_stack,
 )
 
@@ -95,11 +97,64 @@ def test_no_description_is_none(tmp_path: Path) -> None:
     assert load_stack(tmp_path / "missing") is None
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "damaged"), ('{"version": 99}', "another version")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ("null", "damaged"),
+        ("{}", "damaged"),
+        ('{"version": 1, "r2": {"endpoint": "x"}}', "damaged"),
+        ('{"version": 1, "database_url": 5}', "damaged"),
+        ('{"version": 1, "pids": {"beat": [1, 2]}}', "damaged"),
+        ('{"version": 99}', "another version"),
+    ],
+)
 def test_a_description_that_cannot_be_read_says_so(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "stack.json").write_text(text)
     with pytest.raises(StackError, match=words):
         load_stack(tmp_path)
+
+
+def test_a_folder_in_place_of_the_description_says_so(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").mkdir()
+    with pytest.raises(StackError, match="damaged"):
+        load_stack(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"version": 99, "pids": {"beat": {"pid": 17, "create_time": 3.5, "more": 1}}}', {"beat": (17, 3.5)}),
+        ('{"pids": {"beat": {"pid": "many"}}}', {}),
+        ("{", {}),
+        ("[]", {}),
+        ("null", {}),
+    ],
+)
+def test_processes_are_found_in_whatever_can_be_read(
+    tmp_path: Path, text: str, found: dict[str, tuple[int, float]]
+) -> None:
+    (tmp_path / "stack.json").write_text(text)
+    assert recorded_pids(tmp_path) == {name: ProcessRecord(*record) for name, record in found.items()}
+    assert recorded_pids(tmp_path / "missing") == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "home"), [("~/x", "{home}/x"), (" ~/x ", "{home}/x"), ("rel", "{here}/rel"), ("/a", "/a")]
+)
+def test_a_named_home_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, home: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "here")
+    assert home_of(words) == Path(home.format(home=tmp_path, here=tmp_path / "here"))
+
+
+def test_a_blank_home_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCHEDULERX_HOME", raising=False)
+    usual = default_home()
+    monkeypatch.setenv("SCHEDULERX_HOME", " ")
+    assert default_home() == usual == home_of("")
 
 
 def test_printing_the_description_shows_no_password() -> None:

@@ -48,6 +48,12 @@ def test_what_the_user_brought_is_left_alone(tmp_path: Path) -> None:
     assert "SCHEDULERX_SECRET_KEY" not in exports(tmp_path, INFO, {"SCHEDULERX_SECRET_KEY": "theirs"})
 
 
+def test_a_blank_variable_is_nothing_that_the_user_brought(tmp_path: Path) -> None:
+    key = ensure_secret_key(tmp_path)
+    told = exports(tmp_path, INFO, {"SCHEDULERX_SECRET_KEY": " ", "SCHEDULERX_SPOOL_ID": "", "DATABASE_URL": ""})
+    assert (told["SCHEDULERX_SECRET_KEY"], told["SCHEDULERX_SPOOL_ID"]) == (key, socket.gethostname())
+
+
 def test_migrations_come_with_the_usual_programs(tmp_path: Path) -> None:
     programs = usual_programs(tmp_path, {"SCHEDULERX_CORES": "3", "SCHEDULERX_PUBLISH_PROCESSES": "1"}, 5556)
     assert programs[0].name == "migrate"
