@@ -38,7 +38,7 @@ from platforms.errors import TransportError
 from scheduler import accounts
 from scheduler.accounts import AccountView
 from scheduler.api import database
-from scheduler.errors import NotAllowed, Refused, SchedulerXError, Unavailable, UnknownAccount
+from scheduler.errors import NotAllowed, Refused, SchedulerXError, UnknownAccount
 from scheduler.logging import logger
 from scheduler.settings import Settings
 
@@ -254,9 +254,9 @@ class SignIn:
         self._begun: Begun | None = None
 
     def begin(self) -> Begun:
-        """Where the browser has to go. :raises NotConnected: the platform did not let us begin.
+        """Where the browser has to go.
 
-        :raises Unavailable: it could not be asked.
+        :raises NotConnected: the platform did not let us begin, or could not be asked.
         """
         answer = self._asked(lambda: self._plan.connector.begin(self._desk))
         if not isinstance(answer, Begun):
@@ -268,8 +268,8 @@ class SignIn:
     def finish(self, answer: Mapping[str, str], *, allow_missing: bool, replace_profile: bool) -> Outcome:
         """Exchanges what the browser brought, finds out whose it is, and stores it.
 
-        :raises NotConnected: it was denied, is not ours, lacks a scope, or belongs to another profile than before.
-        :raises Unavailable: the platform could not be asked; the sign-in has to be done again.
+        :raises NotConnected: it was denied, is not ours, lacks a scope, belongs to another profile than before, or the
+            platform could not be asked; the sign-in has to be done again.
         """
         begun = self._begun
         if begun is None:
@@ -302,8 +302,8 @@ class SignIn:
         try:
             return step()
         except TransportError as error:
-            raise Unavailable(
-                f"The platform could not be asked: {error.detail}. Nothing was stored; try again"
+            raise NotConnected(
+                "unavailable", f"The platform could not be asked: {error.detail}. Nothing was stored; try again"
             ) from None
 
     def _pointed(self, url: str) -> str:

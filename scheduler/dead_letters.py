@@ -41,7 +41,8 @@ PLAIN: dict[str, tuple[str, str]] = {
 OTHERWISE = ("the platform or a rule refused it", "mend what the message says (edit), then replay")
 SELECT = """
     SELECT d.id, d.scheduled_post_id, d.status, d.code, d.message, d.created_at, d.resolved_at, d.resolution,
-           s.post_id, s.platform, s.generation, s.due_at, s.status AS now, a.platform || ':' || a.name AS account
+           s.post_id, s.platform, s.generation, s.due_at, s.status AS now, s.api_url,
+           a.platform || ':' || a.name AS account
       FROM dead_letters d JOIN scheduled_posts s ON s.id = d.scheduled_post_id JOIN accounts a ON a.id = s.account_id
 """
 
@@ -59,6 +60,8 @@ class DeadLetter:
     message: str
     created_at: datetime
     resolution: str | None
+    api_url: str | None = None
+    """Not None: made against an override of the platform's address (a sandbox), not the real one."""
 
     @property
     def plain(self) -> str:
@@ -84,6 +87,7 @@ class DeadLetter:
             "next_action": self.next_action,
             "created_at": self.created_at.isoformat(),
             "resolution": self.resolution,
+            "test_api_url": self.api_url,
         }
 
 
@@ -274,4 +278,5 @@ def _view(row: Row[Any]) -> DeadLetter:
         message=row.message,
         created_at=row.created_at,
         resolution=row.resolution,
+        api_url=row.api_url,
     )

@@ -9,7 +9,7 @@ SchedulerXError
  │    ├── NotFound            no post or dead letter of that id
  │    └── NotAllowed          the state of the post does not allow it; says what would
  ├── NotConfigured            a setting is missing or wrong (exit 2)
- └── Unavailable              a service does not answer, or the schema is not there (exit 1)
+ └── Unavailable              the database or the object store does not answer, or the schema is not there (exit 2)
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ class SchedulerXError(Exception):
     """The root. ``str()`` is one message for a person: what was wrong, where, and what to do next."""
 
     code = "error"
+    exit_code = 1
+    """What a command ends with that met it."""
 
 
 class Refused(SchedulerXError):
     """The input cannot be taken; nothing was stored."""
 
     code = "refused"
+    exit_code = 2
 
 
 class InvalidPost(Refused):
@@ -75,12 +78,14 @@ class NotConfigured(SchedulerXError):
     """A setting is missing or wrong."""
 
     code = "not_configured"
+    exit_code = 2
 
 
 class Unavailable(SchedulerXError):
-    """A service does not answer, or its schema is not there."""
+    """The database or the object store does not answer, or the schema is not there."""
 
     code = "unavailable"
+    exit_code = 2
 
 
 def _line(violation: Violation) -> str:

@@ -10,6 +10,7 @@ psycopg2 alone, no SQLAlchemy: the monitor (``scheduler.monitor``) runs this all
 from __future__ import annotations
 
 import enum
+import os
 import re
 import shutil
 import socket
@@ -23,6 +24,7 @@ import psycopg2
 from scheduler.errors import NotConfigured
 from scheduler.settings import Settings
 from scheduler.tallies import connect
+from stack.home import given
 
 QUEUES = ("dispatch", "media", "upload", "publish", "followup")
 ANSWER_S = 3.0
@@ -46,6 +48,14 @@ LATE = """
             AND available_at < (SELECT clock_timestamp()) - make_interval(secs => %(late)s))) w
 """
 """In the words of the two indexes that dispatch claims by: nothing else finds these among millions."""
+
+
+CREDENTIALS = """
+    SELECT platform || ':' || name AS account, credentials FROM accounts
+     WHERE deleted_at IS NULL AND state = 'active' ORDER BY id LIMIT %(most)s
+"""
+CREDENTIALS_MOST = 200
+"""So many accounts' credentials are opened at each look; a wrong key shows at the first."""
 
 
 NOT_READY = """
@@ -114,8 +124,10 @@ def examine_worker(settings: Settings, queue: str, host: str | None = None) -> l
             conn.close()
         ages = {row["worker"]: row["age"] for row in rows if member.fullmatch(row["worker"])}
         if not ages or min(ages.values()) > alive:
-            seen = f"{min(ages.values()):.0f} s ago" if ages else "never"
-            return [Check(worker, State.DOWN, f"did its last work from the queue {seen}")]
+            last = (
+                f"did its last work from the queue {min(ages.values()):.0f} s ago" if ages else "has done no work yet"
+            )
+            return [Check(worker, State.DOWN, last)]
         # One that is silent among others that work may have been taken away; how many work is told by examine().
         return [
             Check(name, State.OK, f"did work from the queue {age:.0f} s ago")
@@ -140,8 +152,12 @@ def _several(name: str, look: Callable[[], list[Check]]) -> list[Check]:
     except NotConfigured as error:
         return [Check(name, State.DOWN, str(error))]
     except (psycopg2.Error, OSError) as error:
-        told = str(error).strip().splitlines()
-        return [Check(name, State.DOWN, told[0][:200] if told else type(error).__name__)]
+        return [Check(name, State.DOWN, _first_line(error))]
+
+
+def _first_line(error: Exception) -> str:
+    told = str(error).strip().splitlines()
+    return told[0][:200] if told else type(error).__name__
 
 
 def _secret(settings: Settings) -> Check:
@@ -164,7 +180,10 @@ def newest_schema() -> str:
 
 def _postgres(settings: Settings) -> list[Check]:
     def look() -> list[Check]:
-        conn = connect(settings, statement_s=ANSWER_S)
+        try:
+            conn = connect(settings, statement_s=ANSWER_S)
+        except psycopg2.Error as error:
+            return [Check("database", State.DOWN, f"{_first_line(error)}; {settings.database_advice()}")]
         try:
             version = _rows(
                 conn,
@@ -176,11 +195,40 @@ def _postgres(settings: Settings) -> list[Check]:
             found = [Check("database", State.OK, f"PostgreSQL {version['version']}"), _schema(conn)]
             if found[-1].state is State.DOWN:
                 return found
+            found += _credentials(conn, settings)
             return found + list(_living(conn, settings)) + list(_work(conn, settings))
         finally:
             conn.close()
 
     return _several("database", look)
+
+
+def _credentials(conn: Any, settings: Settings) -> list[Check]:
+    """Whether the key opens what is stored: another one is as good a key, and no post goes out with it."""
+    from db.crypto import Cipher, SecretKeyError
+
+    try:
+        cipher = Cipher(settings.secret())
+    except (NotConfigured, SecretKeyError):
+        return []  # said by the key's own check
+    closed, rows = [], _rows(conn, CREDENTIALS, most=CREDENTIALS_MOST)
+    for row in rows:
+        try:
+            cipher.open(row["credentials"])
+        except SecretKeyError:
+            closed.append(row["account"])
+    if not closed:
+        count = f"the key opens those of {len(rows)} accounts" if rows else "none are stored yet"
+        return [Check("credentials", State.OK, count)]
+    which = "any account" if len(closed) == len(rows) else ", ".join(sorted(closed)[:10])
+    return [
+        Check(
+            "credentials",
+            State.DOWN if len(closed) == len(rows) else State.DEGRADED,
+            f"SCHEDULERX_SECRET_KEY does not open those of {which}; add the key they were encrypted with behind the"
+            " current one, separated by a comma, or connect the accounts again",
+        )
+    ]
 
 
 def _schema(conn: Any) -> Check:
@@ -197,6 +245,9 @@ def _schema(conn: Any) -> Check:
 
 def _living(conn: Any, settings: Settings) -> Iterator[Check]:
     alive = settings.alive_seconds
+    # With a database of one's own the workers may well be somebody else's to start.
+    own = given(os.environ, "DATABASE_URL")
+    starts = "schedulerx up, or as your machines do (docs/operating.md)" if own else "schedulerx up"
     rows = _rows(
         conn,
         """
@@ -211,12 +262,8 @@ def _living(conn: Any, settings: Settings) -> Iterator[Check]:
     seen = {row["queue"]: row for row in rows}
     beat = seen.get("beat")
     if beat is None or beat["age"] > alive:
-        last = "never" if beat is None else f"{beat['age']:.0f} s ago"
-        yield Check(
-            "beat",
-            State.DOWN,
-            f"its clock moved last {last}; no new work begins. Start it with: schedulerx up",
-        )
+        last = "has never moved" if beat is None else f"moved last {beat['age']:.0f} s ago"
+        yield Check("beat", State.DOWN, f"its clock {last}; no new work begins. Start it with: {starts}")
     elif beat["trip"] is not None and abs(beat["trip"]) > SKEW_S:
         way = "late" if beat["trip"] > 0 else "early"
         yield Check(
@@ -229,12 +276,8 @@ def _living(conn: Any, settings: Settings) -> Iterator[Check]:
     for queue in QUEUES:
         row = seen.get(queue)
         if row is None or row["age"] > alive:
-            last = "ever" if row is None else f"for {row['age']:.0f} s"
-            yield Check(
-                f"queue {queue}",
-                State.DOWN,
-                f"no worker has taken anything from it {last}; start one with: schedulerx up",
-            )
+            last = "ever taken anything from it" if row is None else f"taken anything from it for {row['age']:.0f} s"
+            yield Check(f"queue {queue}", State.DOWN, f"no worker has {last}; start one with: {starts}")
         else:
             yield Check(
                 f"queue {queue}",

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from platforms import registry
-from platforms.base import AuthExpired, Identity, RateLimited
+from platforms.base import Identity, NotSent, RateLimited
 from platforms.errors import TransportError
 from scheduler import accounts
 from scheduler import connect as connecting
 from scheduler.api import database
 from scheduler.cli import sign_in
-from scheduler.cli.output import FAILED, ago, console, emit, say, told, who
+from scheduler.cli.credential_words import check_shape
+from scheduler.cli.output import FAILED, account_cell, ago, console, emit, read_input, say, told, who
 from scheduler.connect import DEFAULT_PORT
 from scheduler.errors import Refused
 from scheduler.settings import current
@@ -38,14 +40,16 @@ def add(
 ) -> None:
     """Store an account. The credentials are one JSON object on standard input; a terminal is asked for them.
 
-    Example: schedulerx accounts add x acme < credentials.json
+    Exit 0: stored, also where the platform could not be asked just now; 1: stored, but the platform does not take
+    them or lacks a scope. Example: schedulerx accounts add x acme < credentials.json
     """
     with told(as_json=as_json):
         settings = current()
         settings.secret()  # before anything is typed
         if platform not in registry.names():
             raise Refused(f"There is no platform {platform!r}; there are: {', '.join(registry.names())}")
-        credentials = _ask(platform) if sys.stdin.isatty() else accounts.parse_credentials(sys.stdin.read())
+        credentials = _ask(platform) if sys.stdin.isatty() else accounts.parse_credentials(read_input())
+        check_shape(platform, credentials)
         with database() as conn:
             made = accounts.add(conn, settings, platform, name, credentials)
         found = _identify(made.account) if check else None
@@ -53,9 +57,13 @@ def add(
             made = next(one for one in accounts.listing(conn) if one.id == made.id)
     if as_json:
         emit({**made.as_json(), "checked": found})
+    elif found and not found["asked"]:
+        say(f"{made.account} is stored, not checked: {found['message']}")
+        say(f"Check it later: schedulerx accounts check {made.account}")
     else:
         say(f"{made.account} is stored" + (f"; {found['message']}" if found else ""))
-    if found and not found["ok"]:
+    # What nobody could answer says nothing against the credentials.
+    if found and found["asked"] and not found["ok"]:
         raise typer.Exit(FAILED)
 
 
@@ -136,8 +144,14 @@ def list_(as_json: Json = False) -> None:
     for heading in ("account", "profile", "state", "token ends", "waits until"):
         table.add_column(heading)
     for row in rows:
-        state = row.state + (" (paused)" if row.paused else "") + (" [dim](test)[/dim]" if row.api_url else "")
-        table.add_row(row.account, row.handle or "-", state, ago(row.token_expires_at), ago(row.limited_until))
+        state = row.state + (" (paused)" if row.paused else "")
+        table.add_row(
+            row.account,
+            Text(row.handle or "-"),
+            account_cell(state, row.api_url),
+            ago(row.token_expires_at),
+            ago(row.limited_until),
+        )
     console().print(table)
 
 
@@ -215,6 +229,7 @@ def _identify(name: str) -> dict[str, Any]:
         return {
             "account": name,
             "ok": False,
+            "asked": False,
             "code": error.code,
             "message": f"could not be asked: {error.detail}",
         }
@@ -227,17 +242,18 @@ def _identify(name: str) -> dict[str, Any]:
         return {
             "account": name,
             "ok": not missing,
+            "asked": True,
             "code": "missing_scopes" if missing else None,
             "handle": answer.handle,
             "remote_id": answer.remote_id,
             "facts": dict(answer.facts),
             "message": f"works as {answer.handle}{missing}{notice}",
         }
-    code = (
-        answer.code
-        if isinstance(answer, AuthExpired)
-        else "rate_limited"
-        if isinstance(answer, RateLimited)
-        else answer.code
-    )
-    return {"account": name, "ok": False, "code": code, "message": answer.message}
+    return {
+        "account": name,
+        "ok": False,
+        # A limit, or a server that is not well, is no answer about the credentials.
+        "asked": not isinstance(answer, RateLimited | NotSent),
+        "code": "rate_limited" if isinstance(answer, RateLimited) else answer.code,
+        "message": answer.message,
+    }

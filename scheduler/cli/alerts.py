@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from scheduler import alerts
 from scheduler.api import database
@@ -44,11 +45,11 @@ def list_(
         colour = "red" if row.severity == "critical" else "yellow"
         table.add_row(
             str(row.id),
-            f"[{colour}]{row.rule}[/{colour}]",
+            Text(row.rule, style=colour),
             ago(row.opened_at),
             ago(row.closed_at),
             ago(row.told_at),
-            row.message.replace("[", "\\["),
+            Text(row.message),
         )
     console().print(table)
 

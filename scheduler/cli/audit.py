@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from scheduler import audit as trail
 from scheduler.api import database
@@ -34,6 +35,7 @@ def audit(
     for heading in ("when (UTC)", "who", "did", "to", "before", "after"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        before, after = (json.dumps(one, ensure_ascii=False).replace("[", "\\[") for one in (row.before, row.after))
-        table.add_row(f"{row.at:%Y-%m-%d %H:%M:%S}", row.by, row.action, row.subject, before, after)
+        before, after = (json.dumps(one, ensure_ascii=False) for one in (row.before, row.after))
+        cells = (f"{row.at:%Y-%m-%d %H:%M:%S}", row.by, row.action, row.subject, before, after)
+        table.add_row(*map(Text, cells))
     console().print(table)

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from scheduler import dead_letters as desk
 from scheduler.api import database
-from scheduler.cli.output import ago, console, emit, say, told, who
+from scheduler.cli.known import must_exist
+from scheduler.cli.output import account_cell, ago, console, emit, say, told, who
 from scheduler.errors import NotAllowed, Refused
 
 app = typer.Typer(no_args_is_help=True, help="What needs a person, why, and what to do about it.")
@@ -31,6 +33,8 @@ def list_(
     """List dead letters, the oldest first. Example: schedulerx dead-letters list --code missed"""
     with told(as_json=as_json), database() as conn:
         rows = desk.listing(conn, limit=limit, resolved=resolved, code=code, account=account)
+        if account and not rows:
+            must_exist(conn, account)
     if as_json:
         emit([row.as_json() for row in rows])
         return
@@ -44,10 +48,10 @@ def list_(
         table.add_row(
             str(row.id),
             str(row.post_id),
-            row.account,
+            account_cell(row.account, row.api_url),
             ago(row.created_at),
             f"{row.status}: {row.plain}",
-            row.message.replace("[", "\\["),
+            Text(row.message),
             row.next_action,
         )
     console().print(table)
@@ -61,7 +65,8 @@ def show(number: Number, as_json: Json = False) -> None:
     if as_json:
         emit({**letter.as_json(), "attempts": [dict(row._mapping) for row in tries]})
         return
-    say(f"{letter.account}, post {letter.post_id}: {letter.plain} [{letter.code}]")
+    test = " (test)" if letter.api_url else ""
+    say(f"{letter.account}{test}, post {letter.post_id}: {letter.plain} [{letter.code}]")
     say(f"  {letter.message}")
     say(f"  what to do: {letter.next_action}")
     for row in tries:
@@ -97,6 +102,8 @@ def replay(
         else:
             with database() as conn:
                 rows = desk.listing(conn, limit=100_000, code=code, account=account)
+                if account and not rows:
+                    must_exist(conn, account)
             for row in rows:
                 try:
                     with database() as conn:

@@ -5,17 +5,20 @@ The looking is health's (``scheduler.health``); doctor adds what concerns a pers
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 
+from db.crypto import Cipher, SecretKeyError
 from db.session import engine
 from platforms import registry
 from scheduler import health
-from scheduler.cli.output import FAILED, console, emit
+from scheduler.cli.output import FAILED, emit, marked, say
 from scheduler.errors import NotConfigured
 from scheduler.health import Check, State
 from scheduler.settings import Settings, from_environment
@@ -66,26 +69,71 @@ def _public(settings: Settings) -> Finding:
     )
 
 
+ACCOUNTS = """
+    SELECT state, paused_at IS NOT NULL AS paused, credentials FROM accounts WHERE deleted_at IS NULL ORDER BY id
+"""
+ORIGINS = """
+    SELECT platform, api_url IS NOT NULL AS test, count(*) AS n FROM (
+        SELECT platform, api_url FROM scheduled_posts
+         WHERE status IN ('scheduled', 'preparing', 'ready', 'queued', 'retrying')
+            OR (status = 'held' AND held_for <> 'outcome_unknown')
+         ORDER BY window_ends_at, id LIMIT 10000) w
+     GROUP BY 1, 2 ORDER BY 1, 2
+"""
+"""Of the posts that end first, in the words of the index that finds them among millions."""
+
+
 def _people(settings: Settings) -> list[Finding]:
-    """Accounts, dead letters, and platforms that are pointed elsewhere: notes, not faults."""
+    """Accounts, dead letters, and platforms that are pointed elsewhere."""
     with engine(settings.database()).connect() as conn:
-        good, bad = conn.execute(
-            text(
-                "SELECT count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE state <> 'active')"
-                " FROM accounts WHERE deleted_at IS NULL"
-            )
-        ).one()
+        rows = conn.execute(text(ACCOUNTS)).all()
         desk = conn.execute(text("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL")).scalar_one()
-    message = f"{good} active" + (f", {bad} to be connected again" if bad else "")
-    message += "" if good + bad else "; add one with: schedulerx accounts add"
-    found = [Finding("accounts", ok=good > 0, message=message, needed=False)]
+        origins = conn.execute(text(ORIGINS)).all()
+    found = [_accounts(settings, rows)]
     message = f"{desk} open" + ("; see: schedulerx dead-letters list" if desk else "")
     found.append(Finding("dead letters", ok=desk == 0, message=message, needed=False))
     overridden = [name for name in registry.names() if settings.api_url(name)]
     if overridden:
         message = f"{', '.join(overridden)} point at another address (a sandbox), not at the real platform"
         found.append(Finding("platforms", ok=False, message=message, needed=False))
-    return found
+    # As the workers look at it: one sandbox is as good as another, but what is a test must not become public.
+    strays = [row for row in origins if row.test != (settings.api_url(row.platform) is not None)]
+    return found + [_elsewhere(row) for row in strays]
+
+
+def _accounts(settings: Settings, rows: Sequence[Row[Any]]) -> Finding:
+    """How many can publish: nothing goes out where there are some, and none of them can."""
+    if not rows:
+        return Finding("accounts", ok=False, message="none yet; add one with: schedulerx accounts add", needed=False)
+    why = Counter(_hindrance(settings, row) for row in rows)
+    good = why.pop("", 0)
+    message = f"{good} of {len(rows)} can publish"
+    message += f"; {', '.join(f'{count} {reason}' for reason, count in sorted(why.items()))}" if why else ""
+    return Finding("accounts", ok=good > 0, message=message)
+
+
+def _hindrance(settings: Settings, row: Row[Any]) -> str:
+    """What keeps an account from publishing; empty: nothing."""
+    if row.state != "active":
+        return "to be connected again (schedulerx accounts list)"
+    if row.paused:
+        return "paused (schedulerx resume PLATFORM:NAME)"
+    try:
+        Cipher(settings.secret()).open(row.credentials)
+    except (NotConfigured, SecretKeyError):
+        return "whose credentials SCHEDULERX_SECRET_KEY does not open"
+    return ""
+
+
+def _elsewhere(row: Row[Any]) -> Finding:
+    """Posts that a worker with these settings refuses."""
+    name = f"SCHEDULERX_{row.platform.upper().replace('-', '_')}_API_URL"
+    meant, here = ("a test address", "the real platform") if row.test else ("the real platform", "a test address")
+    message = (
+        f"{row.n} waiting posts were scheduled for {meant}, these settings lead to {here}; workers with these settings"
+        f" hold them (other_origin). {'Set' if row.test else 'Unset'} {name}, or schedule them again"
+    )
+    return Finding(f"posts of {row.platform}", ok=False, message=message, needed=False)
 
 
 def doctor(
@@ -110,11 +158,10 @@ def doctor(
             }
         )
     else:
-        out = console()
         for one in found:
             mark, colour = ("ok", "green") if one.ok else ("no", "red") if one.needed else ("note", "yellow")
-            out.print(f"[{colour}]{mark:>5}[/{colour}]  {one.name:<14} {one.message.replace('[', chr(92) + '[')}")
-        out.print(
+            marked(f"{mark:>5}", colour, one.name, one.message)
+        say(
             "Posts would go out." if good else "Posts would NOT go out.",
             style="bold green" if good else "bold red",
         )

@@ -6,18 +6,14 @@ from typing import Annotated
 
 import typer
 
-from scheduler.cli.output import FAILED, REFUSED, console, emit, told
-from scheduler.errors import NotConfigured
+from scheduler.cli.output import FAILED, emit, marked, told
+from scheduler.errors import NotConfigured, Refused
 from scheduler.health import QUEUES, Check, State, examine, examine_worker, overall
 from scheduler.settings import from_environment
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
-MARKS = {
-    State.OK: "[green]      ok[/green]",
-    State.DEGRADED: "[yellow]degraded[/yellow]",
-    State.DOWN: "[red]    down[/red]",
-}
+COLOURS = {State.OK: "green", State.DEGRADED: "yellow", State.DOWN: "red"}
 
 
 def health(
@@ -32,8 +28,8 @@ def health(
     Example: schedulerx health --strict
     """
     if worker is not None and worker not in {"beat", *QUEUES}:
-        console(stderr=True).print(f"No such queue: {worker}. There are beat, {', '.join(QUEUES)}", markup=False)
-        raise typer.Exit(REFUSED)
+        with told(as_json=as_json):
+            raise Refused(f"No such queue: {worker}. There are beat, {', '.join(QUEUES)}")
     try:
         settings = from_environment()
         found = examine(settings) if worker is None else examine_worker(settings, worker)
@@ -48,11 +44,9 @@ def health(
             }
         )
     else:
-        out = console()
         for one in found:
-            message = one.message.replace("[", chr(92) + "[")
-            out.print(f"{MARKS[one.state]}  {one.name:<14} {message}")
-        out.print(f"{MARKS[state].strip()}  overall")
+            marked(f"{one.state:>8}", COLOURS[one.state], one.name, one.message)
+        marked(f"{state:>8}", COLOURS[state], "overall", "")
     if state is State.DOWN or (strict and state is State.DEGRADED):
         raise typer.Exit(FAILED)
 

@@ -106,7 +106,8 @@ def start(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
 ) -> None:
     """Sets logging up before any command runs."""
-    logs.configure(level="INFO" if verbose else "WARNING")
+    # What a person should know of it the command says itself; a log line beside it would only repeat it.
+    logs.configure(level="INFO" if verbose else "ERROR")
     actor.act_as(who())
 
 

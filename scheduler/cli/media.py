@@ -72,10 +72,9 @@ def list_(
     """List stored files with what was made of them, how far that is and why it failed."""
     from sqlalchemy import text
 
-    from db.session import transaction
-    from scheduler.settings import current
+    from scheduler.api import database
 
-    with told(as_json=as_json), transaction(current().database()) as conn:
+    with told(as_json=as_json), database() as conn:
         rows = (
             conn.execute(
                 text("""
@@ -113,11 +112,14 @@ def prune(
     Example: schedulerx media prune        (only says), then: schedulerx media prune --yes
     """
     from scheduler import prune as cleaning
+    from scheduler.api import database
     from scheduler.errors import Unavailable
     from scheduler.settings import current
 
     with told(as_json=as_json):
         settings = current()
+        with database(settings):
+            pass  # it answers, and has our schema
         spooled = cleaning.stale_spool(settings, dry_run=not yes)
         done = cleaning.run(settings, dry_run=not yes)
         try:

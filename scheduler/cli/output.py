@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from scheduler.errors import InvalidPost, NotConfigured, Refused, SchedulerXError
+from scheduler.errors import InvalidPost, NotConfigured, Refused, SchedulerXError, Unavailable
 
 if TYPE_CHECKING:
     from scheduler.posts import ScheduledPost
@@ -42,13 +43,32 @@ COLOURS = {
 def console(*, stderr: bool = False) -> Console:
     """A console as wide as its terminal; wide enough for tables where there is none."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "200"))
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    chosen = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() else int(chosen) if chosen.isdecimal() and int(chosen) else 200
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
-def say(message: str) -> None:
-    """A line for people, on standard output."""
-    console().print(message, markup=False)
+def say(message: str, *, stderr: bool = False, style: str = "") -> None:
+    """A line for people, as it is: brackets are no markup, and whoever shows it breaks it where it is too long."""
+    console(stderr=stderr).print(Text(message, style=style), soft_wrap=True)
+
+
+def marked(mark: str, colour: str, name: str, message: str) -> None:
+    """A line of a check: its result in colour, what was looked at, and a sentence that is never broken."""
+    console().print(Text.assemble((mark, colour), f"  {name:<14} {message}".rstrip()), soft_wrap=True)
+
+
+def account_cell(account: str, api_url: str | None) -> Text:
+    """An account in a table; what was made against an override of its platform's address is marked."""
+    return Text.assemble(account, (" (test)", "dim")) if api_url else Text(account)
+
+
+def read_input(*, line: bool = False) -> str:
+    """All of standard input, or its next line. :raises Refused: it is no text in UTF-8."""
+    try:
+        return (sys.stdin.buffer.readline() if line else sys.stdin.buffer.read()).decode()
+    except UnicodeDecodeError:
+        raise Refused("Standard input is not text in UTF-8") from None
 
 
 def emit(value: Any) -> None:
@@ -61,20 +81,43 @@ def told(*, as_json: bool = False) -> Iterator[None]:
     """Turns our errors into a message and an exit code; anything else is a bug and keeps its traceback."""
     try:
         yield
-    except SchedulerXError as error:
-        code = REFUSED if isinstance(error, Refused | NotConfigured) else FAILED
+    except Exception as met:
+        error = _ours(met)
+        if error is None:
+            raise
         if as_json:
             emit({"ok": False, "error": error_json(error)})
+        elif isinstance(error, InvalidPost):
+            say("Refused; nothing was stored:", stderr=True, style="bold red")
+            for one in error.violations:
+                where = ", ".join(word for word in (one.platform, one.field, one.file) if word)
+                say(f"  - {one.message}  ({where}) [{one.code}]", stderr=True)
         else:
-            err = console(stderr=True)
-            if isinstance(error, InvalidPost):
-                err.print("Refused; nothing was stored:", style="bold red")
-                for one in error.violations:
-                    where = ", ".join(word for word in (one.platform, one.field, one.file) if word)
-                    err.print(f"  - {one.message}  ({where}) \\[{one.code}]", markup=True)
-            else:
-                err.print(f"{'Refused' if code == REFUSED else 'Failed'}: {error}", style="red", markup=False)
-        raise typer.Exit(code) from None
+            say(f"{'Refused' if error.exit_code == REFUSED else 'Failed'}: {error}", stderr=True, style="red")
+        raise typer.Exit(error.exit_code) from None
+
+
+def _ours(error: Exception) -> SchedulerXError | None:
+    """An error in our words; None: it is a bug. Here, since these come from layers that do not know the command."""
+    if isinstance(error, SchedulerXError):
+        return error
+    if isinstance(error, typer.Exit):
+        return None
+    # Imported late: whoever asks for help, or is told that all is well, needs none of them.
+    from sqlalchemy.exc import DBAPIError
+
+    from db.crypto import SecretKeyError
+    from db.session import lost_connection
+    from stack.home import StackError
+
+    if isinstance(error, SecretKeyError | StackError):
+        return NotConfigured(str(error))
+    if isinstance(error, DBAPIError) and lost_connection(error):
+        from scheduler.settings import current
+
+        reason = str(error.orig or error).strip().splitlines() or ["no reason given"]
+        return Unavailable(f"The database does not answer ({reason[0]}); {current().database_advice()}")
+    return None
 
 
 def error_json(error: SchedulerXError) -> dict[str, Any]:
@@ -133,15 +176,14 @@ def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None) -> T
         last = row.url if row.status == "published" else row.error_message or row.url
         if not last and row.not_ready:
             last = "not ready: " + row.not_ready[0]["message"]
-        account = row.account + (" [dim](test)[/dim]" if row.api_url else "")
         table.add_row(
             str(row.id),
             str(row.post_id),
-            account,
-            f"[{colour}]{status}[/{colour}]" if colour else status,
+            account_cell(row.account, row.api_url),
+            Text(status, style=colour),
             f"{row.due_at:%Y-%m-%d %H:%M:%S}",
             "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
             str(row.attempts),
-            (last or "").replace("[", "\\["),
+            Text(last or ""),
         )
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -15,7 +14,9 @@ from scheduler import posts as store
 from scheduler.api import database, first_part, schedule
 from scheduler.changes import Changes
 from scheduler.checking import check_one
-from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, say, told, who
+from scheduler.cli.known import must_exist
+from scheduler.cli.option_words import options_of
+from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, read_input, say, told, who
 from scheduler.errors import Refused, UnknownAccount
 from scheduler.intake import Media
 from scheduler.options import post_options, strangers
@@ -64,23 +65,6 @@ PartOption = Annotated[
 Alt = Annotated[list[str] | None, typer.Option("--alt", help="What the picture shows; one for each --media, in order.")]
 
 
-def options_of(given: list[str] | None) -> dict[str, Any]:
-    """``PLATFORM.KEY=VALUE`` words as a mapping. :raises Refused: a word is not of that form."""
-    found: dict[str, dict[str, Any]] = {}
-    for word in given or []:
-        name, equals, value = word.partition("=")
-        group, dot, key = name.rpartition(".")
-        if not equals or not dot or not group or not key:
-            raise Refused(f"--option {word!r} is not PLATFORM.KEY=VALUE (such as pinterest.board=Recipes)")
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            parsed = value
-        # A board's id is text though it looks like a number.
-        found.setdefault(group, {})[key] = value if isinstance(parsed, int) and len(value) > 9 else parsed
-    return dict(found)
-
-
 def media_of(files: list[str] | None, alts: list[str] | None) -> list[Media]:
     """Files with their alt texts. :raises Refused: more texts than files."""
     named, words = files or [], alts or []
@@ -109,7 +93,7 @@ def post(
     --option pinterest.board=Recipes --at 2026-12-24T18:00 --tz Europe/Berlin
     """
     with told(as_json=as_json):
-        words = typer.get_text_stream("stdin").read() if text == "-" else text
+        words = read_input() if text == "-" else text
         made = schedule(
             [words, *part] if part else words,
             to=to,
@@ -243,6 +227,8 @@ def list_(
             accounts.split(account)
         with database() as conn:
             rows = store.listing(conn, limit=limit, statuses=status or (), account=account)
+            if account and not rows:
+                must_exist(conn, account)
     if as_json:
         emit([row.as_json() for row in rows])
     elif rows:

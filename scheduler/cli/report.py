@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from scheduler import report as figures
 from scheduler.api import database
@@ -92,7 +93,8 @@ def _show(made: Report) -> None:
     if made.reasons:
         table = _table("Why not", "status", "reason", "platform", "posts", "example")
         for one in made.reasons:
-            table.add_row(one["status"], one["code"], one["platform"], str(one["posts"]), _cut(one["example"]))
+            cells = (one["status"], one["code"], one["platform"], one["posts"], _cut(one["example"]))
+            table.add_row(*(Text(str(cell)) for cell in cells))
         out.print(table)
     if made.lateness:
         table = _table("Lateness: request sent minus due", "platform", "posts", "median", "p90", "p95", "p99", "worst")
@@ -118,10 +120,10 @@ def _groups(title: str, groups: list[Group], total: Group | None) -> Table:
     for group in [*groups, *([total] if total is not None and len(groups) > 1 else [])]:
         colour = "green" if (group.success or 0) >= 0.99 else "yellow" if (group.success or 0) >= 0.9 else "red"
         table.add_row(
-            group.name,
+            Text(group.name),
             *(str(count) for count in (group.published, group.failed, group.missed, group.held, group.canceled)),
             percent(group.success),
-            f"[{colour}]{bar(group.success)}[/{colour}]",
+            Text(bar(group.success), style=colour),
             str(group.retries),
             percent(group.error_rate),
         )
@@ -137,5 +139,5 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _cut(words: Any) -> str:
-    plain = str(words or "").replace("[", "\\[")
+    plain = str(words or "")
     return plain if len(plain) <= 80 else plain[:79] + "…"

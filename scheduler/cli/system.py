@@ -14,7 +14,7 @@ from scheduler import accounts
 from scheduler.api import database
 from scheduler.cli.output import emit, say, told, who
 from scheduler.errors import NotConfigured, Unavailable
-from scheduler.settings import current, from_environment
+from scheduler.settings import current, environment_alone
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -29,8 +29,10 @@ def up(
     Example: schedulerx up
     """
     with told():
-        folder = home or from_environment().home
-        if os.environ.get("DATABASE_URL") and not os.environ.get("SCHEDULERX_SECRET_KEY"):
+        # Without what an earlier stack wrote down: it is written again, so it may be damaged or of another version.
+        settings = environment_alone()
+        folder = home or settings.home
+        if settings.database_url and not settings.secret_key:
             raise NotConfigured(
                 "DATABASE_URL is set, so SCHEDULERX_SECRET_KEY has to be, too: make one with"
                 " `schedulerx secret-key` and give it to every process"
@@ -57,7 +59,8 @@ def migrate_() -> None:
         except OperationalError as error:
             told_ = str(error.orig or error).strip().splitlines()
             raise Unavailable(
-                f"The database does not answer ({told_[0] if told_ else 'no reason given'}); check DATABASE_URL"
+                f"The database does not answer ({told_[0] if told_ else 'no reason given'});"
+                f" {current().database_advice()}"
             ) from None
         say(f"The schema is at {migrate.current(url)} (it was at {before or 'nothing'}).")
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from scheduler import webhooks
 from scheduler.api import database
-from scheduler.cli.output import FAILED, ago, console, emit, say, told, who
+from scheduler.cli.output import FAILED, ago, console, emit, read_input, say, told, who
 from scheduler.errors import Refused
 from scheduler.settings import current
 
@@ -42,7 +43,7 @@ def add(
     with told(as_json=as_json):
         settings = current()
         settings.secret()  # before a name is resolved
-        given = typer.get_text_stream("stdin").readline().strip() if url == "-" else url
+        given = read_input(line=True).strip() if url == "-" else url
         origin = webhooks.check_url(settings, given)
         with database(settings) as conn:
             number, key = webhooks.add(conn, settings, given, origin=origin, events=event or [], by=who())
@@ -71,13 +72,13 @@ def list_(as_json: Json = False) -> None:
     for row in rows:
         table.add_row(
             str(row.id),
-            row.origin,
-            ", ".join(row.events) or "all",
+            Text(row.origin),
+            Text(", ".join(row.events) or "all"),
             str(row.delivered),
             str(row.waiting),
             str(row.failed),
             ago(row.failing_since),
-            (row.last_error or "-").replace("[", "\\["),
+            Text(row.last_error or "-"),
         )
     console().print(table)
 

@@ -215,7 +215,7 @@ def test_a_database_that_is_away_or_empty_is_said_within_seconds_with_what_mends
     environment.change(DATABASE_URL="postgresql://nobody:secretpw@127.0.0.1:9/none")
     result = run("post", "Hello", "--to", "x:acme", "--json")
     error = json.loads(result.stdout)["error"]
-    assert (result.exit_code, error["code"]) == (1, "unavailable")
+    assert (result.exit_code, error["code"]) == (2, "unavailable")
     assert "schedulerx up" in error["message"]
     assert "secretpw" not in result.output
 
@@ -232,7 +232,7 @@ def test_an_unmigrated_database_names_the_command(run: Any, environment: Any, st
     engine.dispose()
     environment.change(DATABASE_URL=stack.database_url.rsplit("/", 1)[0] + "/unmigrated")
     result = run("posts", "list", "--json")
-    assert (result.exit_code, "schedulerx migrate" in json.loads(result.stdout)["error"]["message"]) == (1, True)
+    assert (result.exit_code, "schedulerx migrate" in json.loads(result.stdout)["error"]["message"]) == (2, True)
     assert run("migrate").exit_code == 0
     environment.change()
     assert json.loads(run("posts", "list", "--json").stdout) == []

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler.cli.option_words import options_of
 from scheduler.cli.output import ago
 from scheduler.cli.pictures import draw
-from scheduler.cli.posts import media_of, options_of
+from scheduler.cli.posts import media_of
 from scheduler.errors import Refused
 
 
@@ -23,6 +24,38 @@ def test_options_are_grouped_and_json_is_read() -> None:
 
 def test_a_long_number_stays_text_for_it_is_an_id() -> None:
     assert options_of(["pinterest.board=549755885175"]) == {"pinterest": {"board": "549755885175"}}
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("pinterest.title=2024", "2024"),
+        ("pinterest.title=null", None),
+        ("pinterest.board=true", "true"),
+        ("pinterest.board=1e5", "1e5"),
+        ("pinterest.board=007", "007"),
+        ("pinterest.board=NaN", "NaN"),
+        ("pinterest.board=[a]", "[a]"),
+        ("pinterest.ai_modified=true", True),
+        ("pinterest.cover_time_s=3", 3),
+        ('pinterest.slides=[{"title": "a"}]', [{"title": "a"}]),
+        ("pinterest.text=2024", "2024"),
+        ("pinterest.files=[0]", [0]),
+        ("x.community_id=17", "17"),
+        ("x:acme.community_id=17", "17"),
+        ('bluesky.langs=["en", "de"]', ["en", "de"]),
+        ("bluesky.tags=2024", "2024"),
+        ("mastodon.spoiler_text=null", "null"),
+        ('post.thread=["b"]', ["b"]),
+        ("nobody.knows=2", 2),
+        ("x.nobody_knows=2", 2),
+        ("x.made_with_ai=perhaps", "perhaps"),
+    ],
+)
+def test_a_value_is_what_the_option_takes(word: str, meant: object) -> None:
+    [values] = options_of([word]).values()
+    [value] = values.values()
+    assert (value, type(value)) == (meant, type(meant))
 
 
 @pytest.mark.parametrize("word", ["board=Recipes", "pinterest.board", ".board=x", "pinterest.=x"])
