@@ -3,7 +3,6 @@
 # Safe to run twice, at once, and after an interrupted run.
 set -eu
 venv=$1
-lock="$venv.lock"
 python=${PYTHON:-python3}
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -11,20 +10,28 @@ python=${PYTHON:-python3}
     exit 1
 }
 
-# One installer at a time: mkdir is atomic. A lock whose owner is gone is taken over.
-tries=0
-until mkdir "$lock" 2>/dev/null; do
-    owner=$(cat "$lock/pid" 2>/dev/null || echo "")
-    if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then
-        rm -rf "$lock"
-        continue
-    fi
-    tries=$((tries + 1))
-    [ "$tries" -gt 600 ] && { echo "another installation holds $lock for ten minutes" >&2; exit 1; }
-    sleep 1
-done
-echo $$ > "$lock/pid"
-trap 'rm -rf "$lock"' EXIT INT TERM
+# One installer at a time. The kernel holds the lock (on the folder of the environment) for as long as the installer
+# lives, or a pip that it left behind: whenever one is killed, the next has nothing to wait for. sh alone has no flock.
+if [ "${2:-}" != locked ]; then
+    exec "$python" -c '
+import fcntl, os, sys, time
+script, venv = sys.argv[1:]
+lock = os.open(os.path.dirname(os.path.abspath(venv)), os.O_RDONLY)
+end = time.monotonic() + 600
+while True:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+    except BlockingIOError:
+        if time.monotonic() > end:
+            sys.exit("another installation into " + venv + " has been running for ten minutes")
+        time.sleep(0.2)
+    except OSError:
+        break  # a file system without locks: whoever installs there twice at once has to know
+os.set_inheritable(lock, True)
+os.execvp("sh", ["sh", script, venv, "locked"])
+' "$0" "$venv"
+fi
 
 if [ "$venv/.installed" -nt requirements.lock ] && [ "$venv/.installed" -nt pyproject.toml ]; then
     exit 0  # the other one did it meanwhile
