@@ -26,8 +26,6 @@ POOLS = {
     "others": ["--pool", "threads", "--concurrency", "6", "-Q", "dispatch,media,upload,upload.here,followup"],
 }
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def sandbox():
