@@ -69,7 +69,9 @@ class Instagram(InstagramWords):
 
     async def me(self, request: Request) -> Response:
         account = signed_in(request)
-        whole = {**self._user(account), "user_id": account.user_id, "account_type": "Business"}
+        self.needs(account, "basic")
+        # A number, as Meta's SDK types it; it is larger than a float holds.
+        whole = {**self._user(account), "user_id": int(account.user_id), "account_type": "Business"}
         return json_response(self.picked(whole, self.parameters(request)))
 
     def _user(self, account: Account) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class Instagram(InstagramWords):
     async def limit(self, request: Request) -> Response:
         account = signed_in(request)
         self.mine(request, account)
+        self.needs(account, "basic", "publish")
         config = {"quota_total": self._total(account), "quota_duration": 86_400}
         fields = self.parameters(request).get("fields", "quota_usage").split(",")
         whole = {"quota_usage": self._used(account), "config": config}
@@ -117,6 +120,7 @@ class Instagram(InstagramWords):
     async def publish(self, request: Request) -> Response:
         account = signed_in(request)
         self.mine(request, account)
+        self.needs(account, "basic", "publish")
         parameters = self.parameters(request)
         if set(parameters) != {"creation_id"}:
             raise self.wrong("The parameter creation_id is required, and nothing else.")
@@ -145,11 +149,13 @@ class Instagram(InstagramWords):
 
     async def node(self, request: Request) -> Response:
         account, wanted = signed_in(request), request.args["id"]
+        self.needs(account, "basic")
         if wanted == account.user_id:
             return json_response(self.picked(self._user(account), self.parameters(request)))
         container = self.world.media.get("instagram", wanted)
         if container is not None and container.account == account.name:
-            return json_response(self.picked(self.containers.described(container), self.parameters(request)))
+            described = self.containers.described(container, lag_s=request.read_lag_s)
+            return json_response(self.picked(described, self.parameters(request)))
         post = self.world.ledger.find("instagram", wanted)
         if post is None or post.account != account.name or post.accepted_at > time.time() - request.read_lag_s:
             raise self.missing(wanted)
@@ -164,6 +170,7 @@ class Instagram(InstagramWords):
     def _list(self, request: Request, *, stories: bool) -> Response:
         account = signed_in(request)
         self.mine(request, account)
+        self.needs(account, "basic")
         parameters = self.parameters(request)
         since, limit = parameters.pop("since", "0"), parameters.pop("limit", "25")
         if not since.isdigit() or not limit.isdigit() or not 1 <= int(limit) <= 100:

@@ -15,7 +15,6 @@ from platforms.sandbox.instagram_words import InstagramWords
 from platforms.sandbox.ledger import Post
 from platforms.sandbox.wire import Request, Response, json_response
 
-SCOPES = {"instagram_business_manage_comments", "instagram_manage_comments"}
 LONGEST_PAGE = 50
 
 
@@ -35,8 +34,7 @@ class InstagramComments:
 
     def _post(self, request: Request) -> Post:
         account = signed_in(request)
-        if account.scopes is not None and not SCOPES & set(account.scopes):
-            raise self._instagram.refuse(403)
+        self._instagram.needs(account, "basic", "comments")
         post = self._world.ledger.find("instagram", request.args["id"])
         if post is None or post.account != account.name or "comment_on" in post.fields:
             raise self._instagram.missing(request.args["id"])

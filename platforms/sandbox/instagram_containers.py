@@ -1,7 +1,7 @@
 """Instagram's containers: what they take, how they get their media, what becomes of them.
 
 A container is kept as an upload of the media store, so that it outlives a restart: its ``category`` holds the
-parameters as JSON, its ``failed`` the subcode of what went wrong.
+parameters as JSON, its ``failed`` the subcode of what went wrong, its ``alt`` when it was published.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class InstagramContainers:
     async def make(self, request: Request) -> Response:
         account = signed_in(request)
         self._ig.mine(request, account)
+        self._ig.needs(account, "basic", "publish")
         given = self._ig.parameters(request)
         if unknown := set(given) - FIELDS:
             raise self._ig.wrong(f"Unknown parameter: {min(unknown)}")
@@ -101,8 +102,8 @@ class InstagramContainers:
             raise self._ig.no(2207010)
         if len(_MENTION.findall(given.get("caption", ""))) > 20 or len(_TAG.findall(given.get("caption", ""))) > 30:
             raise self._ig.no(2207040)
-        if child and ("caption" in given or kind in {"REELS", "STORIES", "CAROUSEL"}):
-            raise self._ig.wrong("A carousel item has no caption, and is an image or a VIDEO.")
+        if child and ({"caption", "collaborators"} & set(given) or kind in {"REELS", "STORIES", "CAROUSEL"}):
+            raise self._ig.wrong("A carousel item has no caption and no collaborators, and is an image or a VIDEO.")
         if len(given.get("alt_text", "")) > 1000 or (
             "alt_text" in given and ("image_url" not in given or kind == "STORIES")
         ):
@@ -131,12 +132,8 @@ class InstagramContainers:
                 listed = None
             if not isinstance(listed, list) or len(listed) > limit:
                 raise self._ig.wrong(f"{name} has to be a JSON array of up to {limit}.")
-            if (
-                name == "user_tags"
-                and "image_url" in given
-                and not all({"username", "x", "y"} <= set(tag) for tag in listed)
-            ):
-                raise self._ig.wrong("user_tags of an image need username, x and y.")
+            if name == "user_tags" and not all(_well_tagged(tag, still="image_url" in given) for tag in listed):
+                raise self._ig.wrong("user_tags of an image need username, x and y; those of a video username alone.")
         if given.get("media_type") == "STORIES" and {"collaborators", "alt_text"} & set(given):
             raise self._ig.wrong("A story has no collaborators.")
 
@@ -241,9 +238,9 @@ class InstagramContainers:
         held = [self._world.media.get("instagram", child) for child in container.owners]
         return [child for child in held if child is not None] or [container]
 
-    def state(self, container: Media) -> str:
-        """``status_code``."""
-        if container.alt == "published":
+    def state(self, container: Media, *, lag_s: float = 0.0) -> str:
+        """``status_code``; that it is published shows only ``lag_s`` afterwards."""
+        if container.alt and float(container.alt) <= time.time() - lag_s:
             return "PUBLISHED"
         if container.expired:
             return "EXPIRED"
@@ -252,9 +249,9 @@ class InstagramContainers:
         ready = container.finalized and time.time() >= container.ready_at
         return "FINISHED" if ready else "IN_PROGRESS"
 
-    def described(self, container: Media) -> dict[str, Any]:
+    def described(self, container: Media, *, lag_s: float = 0.0) -> dict[str, Any]:
         """The fields of a container's node."""
-        code = self.state(container)
+        code = self.state(container, lag_s=lag_s)
         words = {
             "FINISHED": "Finished: Media has been uploaded and it is ready to be published.",
             "IN_PROGRESS": "In Progress: Media is still being processed.",
@@ -286,5 +283,10 @@ class InstagramContainers:
 
     def mark_published(self, container: Media) -> None:
         """It is good for nothing from now on."""
-        container.alt = "published"
+        container.alt = str(time.time())
         self._world.media.save(container)
+
+
+def _well_tagged(tag: Any, *, still: bool) -> bool:
+    """In a picture people have a place, in a video they have none."""
+    return isinstance(tag, dict) and set(tag) == ({"username", "x", "y"} if still else {"username"})

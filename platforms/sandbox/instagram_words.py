@@ -1,4 +1,8 @@
-"""What the files of the Instagram emulator share: Graph's error words, parameters, who is asking."""
+"""What the files of the Instagram emulator share: Graph's error words, parameters, who is asking.
+
+A fault of the kind ``server_error`` whose ``status`` is a subcode below (2207008) is answered as the table words it;
+``server_error_after`` with status 400 stands for the refusal of a comment that was made all the same.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ MESSAGES = {
     2207004: (36000, "The image is too large to download. It should be less than 8 MiB."),
     2207005: (36001, "The image format is not supported. Please use JPEG."),
     2207006: (24, "The media with this creation_id cannot be found."),
+    2207008: (24, "The media builder with this creation_id does not exist or has expired; try again."),
     2207009: (36003, "The submitted image has an invalid aspect ratio."),
     2207010: (36004, "The caption was too long."),
     2207020: (-2, "The media you are trying to access has expired."),
@@ -25,9 +30,17 @@ MESSAGES = {
     2207028: (100, "A carousel needs 2 to 10 items."),
     2207040: (100, "Cannot use more than 20 tags."),
     2207042: (9, "You reached the maximum number of posts that is allowed to be published by Content Publishing API."),
+    2207050: (25, "The Instagram account is restricted."),
+    2207051: (4, "We restrict certain activity to protect our community."),
     2207052: (9004, "The media could not be fetched from this URI."),
 }
 """Subcode -> code, words. Source: Instagram error codes, 2026-06."""
+SCOPES = {
+    "basic": {"instagram_business_basic", "instagram_basic"},
+    "publish": {"instagram_business_content_publish", "instagram_content_publish"},
+    "comments": {"instagram_business_manage_comments", "instagram_manage_comments"},
+}
+"""What calls need, by either login."""
 
 
 class InstagramWords(Emulator):
@@ -58,7 +71,15 @@ class InstagramWords(Emulator):
         message = f"Unsupported request. Object with ID '{what}' does not exist or cannot be loaded."
         return RefusedError(self.graph(400, 100, message, 33))
 
+    def needs(self, account: Account, *wanted: str) -> None:
+        """:raises RefusedError: the account's tokens were not given one of these permissions."""
+        if account.scopes is not None and not all(SCOPES[name] & set(account.scopes) for name in wanted):
+            raise self.refuse(403)
+
     def error(self, status: int, message: str = "") -> Response:
+        if status in MESSAGES:
+            code, words = MESSAGES[status]
+            return self.graph(400, code, message or words, status)
         if status == 401:
             return self.graph(401, 190, message or "Error validating access token.")
         if status == 403:

@@ -106,6 +106,12 @@ class Apps:
             return self._apps.get((platform, client_id), standing)
         return self._apps.get((platform, client_id))
 
+    def knows_secret(self, platform: str, secret: str, client_id: str | None = None) -> bool:
+        """Whether it is the secret of that app; without an id, of any app of the platform."""
+        known = {name for owner, name in self._apps if owner == platform} | {f"sandbox-app-{platform}"}
+        apps = (self.get(platform, name) for name in ({client_id} if client_id else known))
+        return bool(secret) and any(app is not None and app.client_secret == secret for app in apps)
+
     def open(self, asked: Asked, value: str | None = None) -> str:
         """Remembers a page; its ticket."""
         ticket = value or secrets.token_urlsafe(16)

@@ -29,6 +29,8 @@ class InstagramTokens:
         self._world = emulator.world
         self._issued: dict[str, float] = {}
         """When long-lived tokens were given out; one that is not here counts as old enough to be renewed."""
+        self._apps: dict[str, str] = {}
+        """Which app a short token was given to."""
 
     def routes(self, versions: Sequence[str]) -> Sequence[Route]:
         """Instagram Login's have no version, Facebook Login's have."""
@@ -66,6 +68,7 @@ class InstagramTokens:
         account = self._world.accounts.ensure("instagram", grant.account)
         token = self._world.accounts.issue(account, expires_in_s=SHORT_LIFE_S)
         grant.tokens.append(token.value)
+        self._apps[token.value] = form["client_id"]
         permissions = ",".join(grant.scopes)
         answer = {"access_token": token.value, "user_id": int(account.user_id), "permissions": permissions}
         return json_response(answer)
@@ -74,7 +77,11 @@ class InstagramTokens:
         query = request.query()
         if query.get("grant_type") != "ig_exchange_token" or not query.get("client_secret"):
             raise self._instagram.wrong("grant_type and client_secret are required")
-        return self._longer(self._holder(query))
+        account = self._holder(query)
+        given_to = self._apps.get(query.get("access_token", ""))
+        if not self._world.apps.knows_secret("instagram", query["client_secret"], given_to):
+            raise self._instagram.wrong("Error validating client secret.")
+        return json_response(self._longer(account))
 
     async def refresh(self, request: Request) -> Response:
         query = request.query()
@@ -83,7 +90,9 @@ class InstagramTokens:
         account = self._holder(query)
         if time.time() - self._issued.get(query["access_token"], 0.0) < YOUNGEST_S:
             raise self._instagram.wrong("The token is younger than 24 hours.")
-        return self._longer(account)
+        # Only a renewal tells the permissions (Meta's SDK specification, 2026-04).
+        permissions = SCOPES if account.scopes is None else ",".join(account.scopes)
+        return json_response({**self._longer(account), "permissions": permissions})
 
     def _holder(self, query: Mapping[str, str], name: str = "access_token") -> Account:
         account = self._world.accounts.holder("instagram", query.get(name, ""))
@@ -91,14 +100,11 @@ class InstagramTokens:
             raise self._instagram.refuse(401)
         return account
 
-    def _longer(self, account: Account) -> Response:
+    def _longer(self, account: Account) -> dict[str, Any]:
         life_s = self._world.settings.token_life_s or LONG_LIFE_S
         token = self._world.accounts.issue(account, expires_in_s=life_s)
         self._issued[token.value] = time.time()
-        permissions = SCOPES if account.scopes is None else ",".join(account.scopes)
-        return json_response(
-            {"access_token": token.value, "token_type": "bearer", "expires_in": int(life_s), "permissions": permissions}
-        )
+        return {"access_token": token.value, "token_type": "bearer", "expires_in": int(life_s)}
 
     # --- Facebook Login ---
 
