@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from platforms import oauth
 from platforms.base import (
@@ -17,6 +17,7 @@ from platforms.base import (
     Reply,
     Unknown,
 )
+from platforms.clock_skew import ClockUnusableError, skew
 from platforms.outcomes import mapping, moment, objects, retry_after_s
 
 HOST = "api.x.com"
@@ -35,6 +36,12 @@ _RECONNECT_TYPES = frozenset({"user-suspended", "oauth1-permissions", "unsupport
 _OPERATOR_TYPES = frozenset({"client-forbidden", "client-disconnected"})
 _LIMIT_HEADERS = ("x-rate-limit", "x-user-limit-24hour", "x-app-limit-24hour")
 _CODE_RATE_LIMIT = 88
+_CODE_TIMESTAMP = 135
+"""Timestamp out of bounds. Source: X API error codes, read 2026-08."""
+SIGNATURE_TOLERANCE = timedelta(minutes=5)
+"""How far from X's own a signature's time is taken to be allowed. X documents no number; five minutes are usual."""
+CLOCK_WAIT_S = 300.0
+"""Seconds: until somebody has set the clock."""
 
 Refusal = Rejected | AuthExpired | RateLimited | NotSent
 
@@ -113,6 +120,21 @@ def _until(reply: Reply, now: datetime, otherwise: timedelta) -> datetime:
     return max([*spent, *([after] if after else [])], default=now + otherwise)
 
 
+def signed_by_a_wrong_clock(credentials: Mapping[str, Json], reply: Reply, code: Json) -> bool:
+    """Whether an OAuth 1.0a request was refused for its time: nothing is wrong with the account then.
+
+    X says so (code 135), or its own ``Date`` does. The signature bears this machine's time, not the database's.
+    """
+    if credentials.get("access_token"):
+        return False
+    if code == _CODE_TIMESTAMP:
+        return True
+    try:
+        return abs(skew(reply, datetime.now(UTC))) > SIGNATURE_TOLERANCE
+    except ClockUnusableError:
+        return True
+
+
 def _limited(reply: Reply, problem: _Problem, now: datetime) -> RateLimited | None:
     if problem.kind == "usage-capped" or problem.says("usagecapexceeded"):
         until = _until(reply, now, CYCLE_WAIT)
@@ -138,6 +160,9 @@ def refusal(call: Call, reply: Reply) -> Refusal:
     if limited is not None:
         return limited
     match reply.status:
+        case 401 if signed_by_a_wrong_clock(call.credentials, reply, problem.code):
+            message = "X refused the signature's time: this machine's clock is wrong, and has to be set."
+            return NotSent("clock_wrong", message, 401, CLOCK_WAIT_S)
         case 401:
             # OAuth 1.0a tokens, and those without a refresh token, can only be renewed by a person.
             permanent = not oauth.renewable(call.credentials)
@@ -164,7 +189,15 @@ def refusal_of_post(call: Call, reply: Reply) -> Refusal | Unknown:
     problem = _Problem(reply)
     if reply.status == 403 and problem.says("duplicate content"):
         # X refuses a text that it has: often because an earlier try of ours got through.
-        return Unknown("duplicate", "X says that it has this post already.", 403)
+        return Unknown(
+            "duplicate",
+            "X says that it has this post already.",
+            403,
+            # None of ours is there: it is an older post that it means, and it would mean that again.
+            if_absent=Rejected(
+                "duplicate", "X refuses the text: an older post of the account says the same. Change the text.", 403
+            ),
+        )
     if reply.status in _WITHOUT_EFFECT:
         return refusal(call, reply)
     return Unknown(

@@ -5,12 +5,15 @@ Accounts that still have an old monthly plan (Basic, Pro) pay otherwise; X does 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from platforms.base import Draft
 from platforms.cost import Cost
 from platforms.x.length import links, normalize
+
+_WITH_SCHEME = re.compile(r"https?://[^\s/]+\.[^\W\d_]", re.IGNORECASE)
 
 CURRENCY = "USD"
 SOURCE = "X API pay-per-use price list, 2026-08 (prices since 2026-02-06)"
@@ -37,9 +40,10 @@ PRICES = (POST, POST_WITH_URL, MEDIA_METADATA, READ_POST, READ_OWN_POST, READ_US
 def cost(draft: Draft) -> Cost:
     """What publishing ``draft`` costs: the post, and each alt text. Looking for a doubtful post costs reads beside.
 
-    Any link counts, also one without a scheme, as X makes a link of it.
+    Any link counts, also one without a scheme, as X makes a link of it; and one with a scheme whose top-level domain
+    is newer than the list by which lengths are counted.
     """
-    post = POST_WITH_URL if links(normalize(draft.text)) else POST
+    post = POST_WITH_URL if links(normalize(draft.text)) or _WITH_SCHEME.search(draft.text) else POST
     alts = sum(1 for item in draft.media if item.alt)
     words = f"{post.what} {post.amount}"
     if alts:

@@ -79,7 +79,12 @@ def normalize(text: str) -> str:
 
 
 def _is_domain(url: str, domain: str) -> bool:
-    """Whether every label fits into 63 bytes of IDNA, and the whole into 4,096 characters."""
+    """Whether every label fits into 63 bytes of IDNA, and the whole into 4,096 characters.
+
+    What begins as an encoded domain has to be one: twitter-text finds no link where other letters follow.
+    """
+    if domain.startswith("xn--") and not _ASCII_DOMAIN.search(domain):
+        return False
     size = 0
     for label in domain.split("."):
         encoded = len(label) if label.isascii() else len(label.encode("punycode")) + len("xn--")
@@ -143,20 +148,50 @@ def _emoji_ends(text: str) -> dict[int, int]:
     }
 
 
-def weighted_length(text: str) -> int:
-    """How long X counts ``text``; up to ``LIMIT`` may be posted."""
+@dataclass(frozen=True)
+class Counted:
+    """How a text was counted."""
+
+    length: int
+    """As X counts it; up to ``LIMIT`` may be posted."""
+    links: int
+    """Those that count ``URL_LENGTH``."""
+    heavy: int
+    """Characters and emoji that count 2."""
+
+
+def count(text: str) -> Counted:
+    """How long X counts ``text``, and what made it so."""
     text = normalize(text)
     link_ends = {link.start: link.end for link in links(text)}
     emoji_ends = _emoji_ends(text)
-    total = position = 0
+    total = position = heavy = 0
     while position < len(text):
         if position in link_ends:
             total += URL_LENGTH
             position = link_ends[position]
-        elif position in emoji_ends:
-            total += 2
-            position = emoji_ends[position]
-        else:
-            total += _weight(text[position])
-            position += 1
-    return total
+            continue
+        weight = 2 if position in emoji_ends else _weight(text[position])
+        position = emoji_ends.get(position, position + 1)
+        total += weight
+        heavy += weight > 1
+    return Counted(total, len(link_ends), heavy)
+
+
+def weighted_length(text: str) -> int:
+    """How long X counts ``text``; up to ``LIMIT`` may be posted."""
+    return count(text).length
+
+
+def too_long(text: str) -> str:
+    """Says by how much ``text`` is too long, and why it counts more than it seems to; empty where it fits."""
+    found = count(text)
+    if found.length <= LIMIT:
+        return ""
+    reasons = []
+    if found.heavy:
+        reasons.append(f"{found.heavy} of the text count{'s' if found.heavy == 1 else ''} 2")
+    if found.links:
+        reasons.append(f"a link counts {URL_LENGTH}, whatever its length")
+    told = f"X counts {found.length} characters, {found.length - LIMIT} more than the {LIMIT} that it allows"
+    return f"{told}: {', and '.join(reasons)}." if reasons else f"{told}."

@@ -39,7 +39,7 @@ from platforms.cost import Cost
 from platforms.outcomes import option_violations
 from platforms.x import api, connect, lookup, readiness, upload
 from platforms.x.cost import cost
-from platforms.x.length import INVALID_CHARACTERS, LIMIT, weighted_length
+from platforms.x.length import INVALID_CHARACTERS, LIMIT, too_long, weighted_length
 from platforms.x.models import Credentials, Options
 
 _CASHTAG = re.compile(r"(?:^|\s)\$[A-Za-z]{1,6}(?:[._][A-Za-z]{1,2})?(?![A-Za-z0-9])")
@@ -101,11 +101,10 @@ class X:
         ]
 
     def _text_violations(self, draft: Draft) -> Iterator[Violation]:
-        length = weighted_length(draft.text)
         if not draft.text.strip() and (not draft.media or draft.options.get("poll")):
             yield self._violation("empty_post", "A post on X needs a text or media; a poll needs a text.")
-        if length > LIMIT:
-            yield self._violation("text_too_long", f"X counts {length} characters; at most {LIMIT} are allowed.")
+        if told := too_long(draft.text):
+            yield self._violation("text_too_long", told)
         if not INVALID_CHARACTERS.isdisjoint(draft.text):
             yield self._violation("invalid_character", "X refuses U+FFFE, U+FEFF (byte order mark) and U+FFFF.")
         if len(_CASHTAG.findall(draft.text)) > _MAX_CASHTAGS:

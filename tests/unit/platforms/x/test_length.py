@@ -76,6 +76,22 @@ def test_emoji(text: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        # Seemingly encoded, but no encoded domain has other letters. A vector of twitter-text's extract.yml.
+        ("test: http://xn--\u306f\u3058\u3081\u3088\u3046.com/index.html", 42),
+        ("http://xn--abc.\u306f\u3058.com/x", 25),
+        ("http://a.xn--\u306f\u3058.com", 23),  # only the beginning of the whole domain says so
+        ("http://xn--fsqu00a.xn--0zwm56d/x", 23),
+        ("see xn--abc.com now", 31),
+    ],
+)
+def test_encoded_domains_are_whole(text: str, length: int) -> None:
+    # The numbers are those of twitter-text 3.1.
+    assert weighted_length(text) == length
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("see https://example.com/a?b=c#d now", ["https://example.com/a?b=c#d"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from fake_http import NOW, Answer, FakeHttp
 from pydantic import ValidationError
 from worlds import X_ACCOUNT, X_SUBJECT, XWorld, clip, picture
 
-from platforms.base import AuthExpired, Draft, Identity, MediaKind, Published
+from platforms.base import AuthExpired, Draft, Identity, MediaKind, NotSent, Published, Unknown
 from platforms.x import PLATFORM
 from platforms.x.models import Credentials
 
 OAUTH1 = {"consumer_key": "ck", "consumer_secret": "cs", "token": "t", "token_secret": "ts"}
+DRAFT = Draft("hi", X_ACCOUNT)
+ANY_LINK = "a link counts 23, whatever its length."
 
 
 def codes(text: str = "hi", media: tuple[Any, ...] = (), **options: Any) -> set[str]:
@@ -144,6 +148,57 @@ def test_oauth1_signs_each_request_and_does_not_run_out() -> None:
     refused = PLATFORM.identify(subject.call(FakeHttp(lambda _: Answer(401, {}))))
     assert isinstance(refused, AuthExpired)
     assert refused.permanent
+
+
+@pytest.mark.parametrize(
+    ("body", "clock_s", "kind"),
+    [
+        ({"errors": [{"code": 135, "message": "Timestamp out of bounds."}]}, None, NotSent),
+        ({"title": "Unauthorized"}, -3600, NotSent),
+        ({"title": "Unauthorized"}, 400 * 86_400, NotSent),
+        ({"title": "Unauthorized"}, 0, AuthExpired),
+        ({"errors": [{"code": 89, "message": "Invalid or expired token."}]}, None, AuthExpired),
+    ],
+)
+def test_a_signature_of_a_wrong_clock_is_no_fault_of_the_account(body: Any, clock_s: float | None, kind: type) -> None:
+    # A signature bears this machine's time, whatever the database's clock says.
+    machine = datetime.now(UTC)
+    headers = {} if clock_s is None else {"Date": format_datetime(machine + timedelta(seconds=clock_s), usegmt=True)}
+    answer = FakeHttp(lambda _: Answer(401, body, headers))
+    signed = dataclasses.replace(X_SUBJECT, credentials=OAUTH1)
+    for outcome in (PLATFORM.identify(signed.call(answer)), PLATFORM.publish(signed.call(answer), DRAFT)):
+        assert isinstance(outcome, kind), outcome
+        assert outcome.code == ("clock_wrong" if kind is NotSent else "unauthorized")
+    # A Bearer token has no time in it.
+    assert isinstance(PLATFORM.identify(X_SUBJECT.call(answer)), AuthExpired)
+
+
+def test_a_duplicate_is_in_doubt_and_refused_if_none_of_ours_is_there() -> None:
+    answer = Answer(403, {"detail": "You are not allowed to create a Tweet with duplicate content."})
+    outcome = PLATFORM.publish(X_SUBJECT.call(FakeHttp(lambda _: answer)), DRAFT)
+    assert isinstance(outcome, Unknown)
+    assert outcome.if_absent is not None
+    assert outcome.if_absent.code == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x" * 283, "X counts 283 characters, 3 more than the 280 that it allows."),
+        ("日" * 141, "X counts 282 characters, 2 more than the 280 that it allows: 141 of the text count 2."),
+        ("x" * 280 + "🎉", "X counts 282 characters, 2 more than the 280 that it allows: 1 of the text counts 2."),
+        (
+            "x" * 270 + " see acme.com",
+            f"X counts 298 characters, 18 more than the 280 that it allows: {ANY_LINK}",
+        ),
+        (
+            "日" * 140 + " acme.com",
+            f"X counts 304 characters, 24 more than the 280 that it allows: 140 of the text count 2, and {ANY_LINK}",
+        ),
+    ],
+)
+def test_a_text_that_is_too_long_is_told_by_how_much_and_why(text: str, told: str) -> None:
+    assert [one.message for one in PLATFORM.validate(Draft(text, X_ACCOUNT))] == [told]
 
 
 def test_missing_scopes_are_named_where_the_scopes_are_known() -> None:

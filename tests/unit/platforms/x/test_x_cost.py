@@ -29,6 +29,7 @@ def price(text: str, *media: Any) -> Cost:
         ("Hello https://example.com", (), "0.200"),
         ("Hello example.com", (), "0.200"),
         ("A b.c d", (), "0.015"),
+        ("Listen: https://acme.music/Song", (), "0.200"),  # newer than the list of top-level domains
         ("mail me@example.com", (), "0.015"),
         ("Hello https://example.com and example.org", (), "0.200"),
         ("", (picture(),), "0.015"),
