@@ -23,8 +23,18 @@ ACCESS_LIFE = timedelta(minutes=5)
 ASSERTION_LIFE_S = 60
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-_DEAD = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "access_denied"})
-"""Refusals that another try cannot mend."""
+_DEAD = frozenset(
+    {
+        "invalid_grant",
+        "invalid_client",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+    }
+)
+"""Refusals that another try cannot mend (RFC 6749, 5.2). Anything else, such as client metadata that could not be
+fetched just now or a page of a guard before the server, says nothing about the session."""
 
 
 def named(client_id: str, client_key: Mapping[str, Json] | None, issuer: str, now: datetime) -> dict[str, str]:
@@ -110,11 +120,11 @@ def _refused(reply: Reply, now: datetime) -> AuthExpired | RateLimited | NotSent
     if reply.status == 429:
         until = moment(reply.headers.get("ratelimit-reset"), now) or moment(reply.headers.get("retry-after"), now)
         return RateLimited(until or now + LIMIT_WAIT, "Bluesky asks to wait with renewing.", 429)
-    if code in _DEAD or (reply.status in {400, 401, 403} and not dpop.wants_nonce(reply) and code != "use_dpop_nonce"):
+    if code in _DEAD and 400 <= reply.status < 500:
         why = str(answer.get("error_description") or code or "no reason given")[:200]
-        return AuthExpired(code[:60] or "refresh_refused", f"The session has ended: {why}", reply.status, True)
-    after = retry_after_s(reply, now)
-    return NotSent("refresh_failed", f"The server answered {reply.status} without a token.", reply.status, after)
+        return AuthExpired(code, f"The session has ended: {why}", reply.status, permanent=True)
+    words = f"The server answered {reply.status}{f' ({code[:60]})' if code else ''} without a token."
+    return NotSent("refresh_failed", words, reply.status, retry_after_s(reply, now))
 
 
 def expires_at(credentials: Mapping[str, Json]) -> datetime | None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from platforms.base import AuthExpired, Call, Effect, Identity, Json, NotSent, RateLimited, Refreshed, Rejected, Reply
 from platforms.bluesky import api, oauth_session, proven
-from platforms.outcomes import mapping, objects, utc
+from platforms.outcomes import mapping, objects, retry_after_s, utc
 
 ACCESS_LIFE = timedelta(minutes=120)
 """Of an access token that does not say when it ends. Source: atproto reference PDS, 2026-08."""
@@ -23,6 +23,11 @@ NO_SESSION = datetime(1970, 1, 1, tzinfo=UTC)
 """When a session that was never made ran out: it is renewed at the first opportunity."""
 
 _REFUSED = frozenset({400, 401, 403})
+_TOKEN_OVER = api.TOKEN_ERRORS | {"InvalidRequest"}
+"""Errors of ``refreshSession`` after which the app password has to make a new session."""
+_PASSWORD_WRONG = frozenset({"AuthenticationRequired", "AuthFactorTokenRequired", "InvalidRequest", "InvalidPassword"})
+"""Errors of ``createSession`` that only a person can mend. Source: lexicon and reference PDS, 2026-08. Whatever else is
+answered, such as a page of a guard before the server, says nothing about the password."""
 _NO_HANDLE = "handle.invalid"
 """What the protocol shows where a handle does not lead back to its account."""
 
@@ -50,7 +55,7 @@ def renew(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent:
         renewed = _renewed(call, reply)
         if renewed is not None:
             return renewed
-        if reply.status not in _REFUSED or api.error_of(reply) in api.ACCOUNT_ERRORS:
+        if reply.status not in _REFUSED or api.error_of(reply) not in _TOKEN_OVER:
             return _refusal(call, reply)
     reply = sign_in(call)
     return _renewed(call, reply) or _refusal(call, reply)
@@ -71,13 +76,14 @@ def _refusal(call: Call, reply: Reply) -> AuthExpired | RateLimited | NotSent:
     """What it means that there is no session: only a person can mend what the password does not open."""
     if reply.status == 429:
         return api.limited(call, reply)
-    if reply.status in _REFUSED:
-        error, message = api.error_of(reply), api.message_of(reply)
+    error, message = api.error_of(reply), api.message_of(reply)
+    if reply.status in _REFUSED and error in _PASSWORD_WRONG | api.ACCOUNT_ERRORS:
         if error == "AuthFactorTokenRequired":
             message = "a code by e-mail is asked for; use an app password instead of the account's own"
         code = "account_unavailable" if error in api.ACCOUNT_ERRORS else "sign_in_refused"
         return AuthExpired(code, f"Bluesky refused the sign-in: {message}", reply.status, permanent=True)
-    return NotSent("sign_in_failed", f"Bluesky answered {reply.status} without a session.", reply.status)
+    words = f"Bluesky answered {reply.status}{f' ({error})' if error else ''} without a session."
+    return NotSent("sign_in_failed", words, reply.status, retry_after_s(reply, call.now()))
 
 
 def _renewed(call: Call, reply: Reply) -> Refreshed | None:

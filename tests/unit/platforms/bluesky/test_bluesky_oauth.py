@@ -371,6 +371,11 @@ def test_a_session_is_renewed_with_the_same_key() -> None:
         (Answer(200, {}, NONCE), AuthExpired, True),
         (Answer(429, {}, {"retry-after": "30"}), RateLimited, None),
         (Answer(503, b"<html>"), NotSent, None),
+        (Answer(403, b"<html>"), NotSent, None),
+        (Answer(401, b""), NotSent, None),
+        (Answer(400, {"error": "invalid_client_metadata", "error_description": "fetch failed"}, NONCE), NotSent, None),
+        (Answer(400, {"error": {"code": "invalid_grant"}}, NONCE), NotSent, None),
+        (Answer(502, {"error": "invalid_grant"}), NotSent, None),
         (Answer(400, {"error": "use_dpop_nonce"}), NotSent, None),
     ],
 )

@@ -154,6 +154,32 @@ def test_trouble_with_the_refresh_token_is_no_reason_to_sign_in_again() -> None:
         assert len(http.sent) == 1
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, b"<html>Attention required</html>"),
+        Answer(401, b""),
+        Answer(400, b"<html>"),
+        Answer(403, {"error": "Forbidden", "message": "no"}),
+        Answer(400, {"error": "UpstreamTimeout"}),
+        Answer(400, ["AuthenticationRequired"]),
+    ],
+)
+@pytest.mark.parametrize("credentials", [FIRST, BLUESKY_CREDENTIALS])
+def test_a_guard_before_the_server_does_not_end_a_session(answer: Answer, credentials: dict[str, Any]) -> None:
+    http = answering(answer)
+    outcome = renewed_by(http, credentials)
+    assert isinstance(outcome, NotSent), outcome
+    assert len(http.sent) == 1
+
+
+def test_a_wrong_password_is_for_a_person_to_mend() -> None:
+    http = answering(Answer(401, {"error": "AuthenticationRequired", "message": "Invalid identifier or password"}))
+    outcome = renewed_by(http, FIRST)
+    assert isinstance(outcome, AuthExpired)
+    assert outcome.permanent
+
+
 def test_a_closed_account_is_not_asked_twice() -> None:
     http = answering(Answer(400, {"error": "AccountTakedown", "message": "Account has been taken down"}))
     outcome = renewed_by(http, BLUESKY_CREDENTIALS)
