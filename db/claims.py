@@ -69,12 +69,14 @@ TAKE = text("""
 
 MOVE_TO = text("""
     UPDATE scheduled_posts s
-       SET available_at = greatest(:until, s.available_at), updated_at = clock_timestamp(),
+       -- A microsecond apart, so that they stay in due order: the claim goes by available_at, then by id.
+       SET available_at = :until + c.place * interval '1 microsecond', updated_at = clock_timestamp(),
            error_code = :code, error_message = :message
-      FROM (SELECT id FROM scheduled_posts
-             WHERE account_id = :account_id AND status IN ('scheduled', 'ready', 'retrying')
-               AND media_ready AND NOT paused AND available_at < :until
-             FOR UPDATE SKIP LOCKED) AS c
+      FROM (SELECT id, row_number() OVER (ORDER BY due_at, id) AS place FROM (
+                SELECT id, due_at FROM scheduled_posts
+                 WHERE account_id = :account_id AND status IN ('scheduled', 'ready', 'retrying')
+                   AND media_ready AND NOT paused AND available_at < :until
+                 FOR UPDATE SKIP LOCKED) AS free) AS c
      WHERE s.id = c.id
 """)
 
@@ -106,9 +108,21 @@ OVERDUE = text(f"""
      ORDER BY window_ends_at, id LIMIT :batch FOR UPDATE SKIP LOCKED
 """)  # noqa: S608 - CLOCK is a constant of this module
 
-QUEUED_BY_PLATFORM = text("""
-    SELECT platform, count(*) AS n FROM scheduled_posts
-     WHERE lease_expires_at IS NOT NULL AND status IN ('queued', 'preparing') GROUP BY platform
+IN_HAND = text("""
+    SELECT platform, count(*) AS n, count(*) FILTER (WHERE status = 'preparing') AS preparing FROM scheduled_posts
+     WHERE lease_expires_at IS NOT NULL GROUP BY platform
+""")
+
+UNPAUSE = text("""
+    UPDATE scheduled_posts s SET paused = false, updated_at = clock_timestamp()
+      FROM (SELECT p.id FROM scheduled_posts p JOIN accounts a ON a.id = p.account_id
+             WHERE p.paused AND a.paused_at IS NULL ORDER BY p.id LIMIT :batch FOR UPDATE OF p SKIP LOCKED) AS c
+     WHERE s.id = c.id
+""")
+
+HELD_FOR_NOTHING = text("""
+    SELECT DISTINCT p.account_id FROM scheduled_posts p JOIN accounts a ON a.id = p.account_id
+     WHERE p.status = 'held' AND p.held_for = 'reconnect' AND a.state = 'active' AND a.deleted_at IS NULL
 """)
 
 NEXT_WAITING = text(f"""
@@ -187,9 +201,29 @@ def overdue(conn: Connection, *, batch: int) -> Sequence[Row[Any]]:
     return conn.execute(OVERDUE, {"batch": batch}).all()
 
 
-def queued_by_platform(conn: Connection) -> dict[str, int]:
-    """How many rows of each platform are claimed and not yet begun."""
-    return {row.platform: row.n for row in conn.execute(QUEUED_BY_PLATFORM)}
+@dataclass(frozen=True)
+class InHand:
+    """How many posts of a platform the publish workers have: hinted, being prepared, being sent."""
+
+    total: int = 0
+    preparing: int = 0
+
+
+def in_hand(conn: Connection) -> dict[str, InHand]:
+    """What the publish workers have in hand, by platform."""
+    return {row.platform: InHand(row.n, row.preparing) for row in conn.execute(IN_HAND)}
+
+
+def unpause(conn: Connection, *, batch: int) -> int:
+    """Posts that say "paused" of an account that is not, any more: they were written, or looked at, by a transaction
+    that had read the account before it was resumed; how many.
+    """
+    return conn.execute(UNPAUSE, {"batch": batch}).rowcount
+
+
+def held_for_nothing(conn: Connection) -> Sequence[int]:
+    """Accounts that are well and have posts held for a reconnect, by whom had read the account before."""
+    return conn.scalars(HELD_FOR_NOTHING).all()
 
 
 def seconds_to_next(conn: Connection, platform: str) -> float | None:

@@ -192,6 +192,9 @@ class ScheduledPost(Base):
     available_at: Mapped[datetime]
     """When we may try (or look) next. For a post that is prepared first: when preparing may begin."""
     window_ends_at: Mapped[datetime]
+    window_seconds: Mapped[int | None] = mapped_column(Integer)
+    """How long its window is, wherever it begins: at ``due_at``, or at a later retry. None: written by a release that
+    did not note it; then it is as long as the row's present one."""
     media_ready: Mapped[bool]
     needs_prepare: Mapped[bool]
     paused: Mapped[bool] = mapped_column(server_default=text("false"))

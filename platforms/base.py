@@ -283,6 +283,11 @@ class Unknown:
     code: str
     message: str
     http_status: int | None = None
+    if_absent: Rejected | None = None
+    """What it was, should the look-ups find nothing: a refusal that another try would meet again ("a duplicate", which
+    may have meant this very post, or an older one). None: then it is tried again."""
+    retry_after_s: float | None = None
+    """Not to be tried again before, should the look-ups find nothing."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The claim commits before the hint is sent; a hint that is lost costs a lease, never a post. What cannot go
 now (a limited account, a reconnect) is moved out of the way by its ``available_at``, so that the next claim
-does not wade through it. Only twice the publish slots are queued per platform: the order stays in Postgres.
+does not wade through it. Only as many as there are slots are handed on (``Room``): the order stays in Postgres.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, text, update
 
 from db import claims
-from db.claims import Claimed
+from db.claims import Claimed, InHand
 from db.failpoints import hit
 from db.models import ScheduledPost, table_of
 from db.session import transaction
@@ -64,13 +64,13 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
         if accounts.everything_paused(conn):
             return 0
         names = _platforms(conn)
-        queued = claims.queued_by_platform(conn)
-        room = 2 * slots(conn, settings)
+        hand = claims.in_hand(conn)
+        room = Room(slots(conn, settings), names, hand)
     sent = 0
     for platform in names:
-        free = room - queued.get(platform, 0)
         for prepare in (False, True):
             for _ in range(ROUNDS):
+                free = room.free(platform, prepare=prepare)
                 if free <= 0:
                     break
                 with transaction(url) as conn:
@@ -82,10 +82,45 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
                     counted = (True,) if one.lost_before else ()
                     send(PREPARE if prepare else DELIVER, (one.id, one.generation, *counted), None)
                 sent += len(taken)
-                free -= len(taken)
+                room.take(platform, len(taken), prepare=prepare)
                 if seen == 0 or len(taken) == seen:
                     break
     return sent
+
+
+class Room:
+    """How many more posts may be handed to the publish workers.
+
+    One platform that is slow must not fill every slot, nor preparing keep what is due waiting: of ``slots``, each
+    platform has some that no other may take (half of an equal share), and preparing takes half of the slots at most.
+    Where there is one platform alone it may have twice the slots in hand, so that no slot ever waits for dispatch.
+
+    :param names: the platforms that have accounts.
+    """
+
+    def __init__(self, slots: int, names: Sequence[str], hand: dict[str, InHand]) -> None:
+        self._names = names
+        self._total = {name: hand.get(name, NOTHING).total for name in names}
+        self._preparing = sum(hand.get(name, NOTHING).preparing for name in names)
+        self._all = 2 * slots if len(names) == 1 else slots
+        self._own = max(1, slots // (2 * len(names))) if len(names) > 1 else 0
+        self._to_prepare = max(1, slots // 2)
+
+    def free(self, platform: str, *, prepare: bool) -> int:
+        """How many more of this platform."""
+        kept = sum(max(0, self._own - self._total[name]) for name in self._names if name != platform)
+        shared = self._all - sum(self._total.values()) - kept
+        free = max(shared, self._own - self._total[platform])
+        return min(free, self._to_prepare - self._preparing) if prepare else free
+
+    def take(self, platform: str, count: int, *, prepare: bool) -> None:
+        """So many were handed on."""
+        self._total[platform] += count
+        if prepare:
+            self._preparing += count
+
+
+NOTHING = InHand()
 
 
 def claim(

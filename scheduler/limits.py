@@ -25,6 +25,8 @@ COUNT = text("""
       LEFT JOIN publish_attempts a
         ON a.account_id = :account AND a.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s)
        AND coalesce(a.outcome, 'unknown') IN ('accepted', 'unknown') AND a.settled IS DISTINCT FROM 'absent'
+       -- The platform works on what was only made ready for the call: that has not been sent yet.
+       AND (a.outcome = 'accepted' AND a.error_code = 'processing' AND a.sent_at IS NULL) IS NOT TRUE
        AND (a.part = 0 OR q.name <> 'burst_guard')  -- a thread is one post
        AND q.call IN ('', a.call)
      GROUP BY q.name, q.n, q.per_s
@@ -37,8 +39,11 @@ APP_COUNT = text("""
            (SELECT a.started_at + make_interval(secs => q.per_s) FROM publish_attempts a
              WHERE a.app = :app AND a.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s)
                AND coalesce(a.outcome, 'unknown') IN ('accepted', 'unknown') AND a.settled IS DISTINCT FROM 'absent'
+               AND (a.outcome = 'accepted' AND a.error_code = 'processing' AND a.sent_at IS NULL) IS NOT TRUE
+               AND q.call IN ('', a.call)
              ORDER BY a.started_at DESC OFFSET q.n - 1 LIMIT 1) AS free_at
-      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[])) AS q(name, n, per_s)
+      FROM unnest(CAST(:names AS text[]), CAST(:counts AS int[]), CAST(:spans AS int[]), CAST(:calls AS text[]))
+           AS q(name, n, per_s, call)
 """)
 
 
@@ -80,6 +85,7 @@ def app_full(conn: Connection, app: str, quotas: Sequence[Quota]) -> Full | None
             "names": [quota.name for quota in shared],
             "counts": [quota.count for quota in shared],
             "spans": [quota.per_s for quota in shared],
+            "calls": [quota.call for quota in shared],
             "app": app,
         },
     ).all()

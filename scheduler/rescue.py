@@ -11,6 +11,7 @@ from db.failpoints import hit
 from db.session import transaction
 from db.states import Status
 from db.transitions import move
+from scheduler.accounts import release_held
 from scheduler.dispatch import Send, fail_as_crash, miss
 from scheduler.logging import logger
 from scheduler.settings import Settings
@@ -23,7 +24,7 @@ BATCH = 500
 def sweep(settings: Settings, send: Send) -> dict[str, int]:
     """One pass over leases, windows, media and what followup has to look at; counts by kind."""
     url = settings.database()
-    counts = {"rescued": 0, "missed": 0, "followed": 0, "media": 0, "readied": 0}
+    counts = {"rescued": 0, "missed": 0, "followed": 0, "media": 0, "readied": 0, "freed": 0}
     with transaction(url) as conn:
         for row in claims.expired_leases(conn, batch=BATCH):
             rescue(conn, settings, row)
@@ -34,6 +35,9 @@ def sweep(settings: Settings, send: Send) -> dict[str, int]:
         for row in claims.overdue(conn, batch=BATCH):
             miss(conn, row.id, row.generation, Status(row.status))
             counts["missed"] += 1
+    with transaction(url) as conn:
+        counts["freed"] = unpause(conn)
+        counts["freed"] += reconnected(conn)
     with transaction(url) as conn:
         counts["readied"] = ready_media(conn)
     with transaction(url) as conn:
@@ -103,6 +107,26 @@ def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
 def _begun(row: Row[Any]) -> bool:
     """Whether a worker is known to have begun with it: the lease is not dispatch's any more."""
     return row.status in {Status.QUEUED, Status.PREPARING} and not str(row.leased_by).startswith("dispatch")
+
+
+def unpause(conn: Connection) -> int:
+    """Frees posts that say paused of an account that is not; how many. See ``claims.unpause``."""
+    return claims.unpause(conn, batch=BATCH)
+
+
+def reconnected(conn: Connection) -> int:
+    """Frees posts that are held for a reconnect although their account is well: whoever held them had read the
+    account before it was connected again; how many.
+    """
+    freed = 0
+    for account_id in claims.held_for_nothing(conn):
+        # Whoever holds posts, and whoever connects the account, holds this lock.
+        state = conn.execute(
+            text("SELECT state FROM accounts WHERE id = :id FOR NO KEY UPDATE"), {"id": account_id}
+        ).scalar_one()
+        if state == "active":
+            freed += release_held(conn, account_id, by="rescue")
+    return freed
 
 
 def ready_media(conn: Connection) -> int:

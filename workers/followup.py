@@ -156,6 +156,9 @@ def _polled(conn: Connection, settings: Settings, work: Work, generation: int, o
         later: Any = seconds_from_now(outcome.poll_after_s)
         failed = 0
     elif isinstance(outcome, RateLimited):
+        if _processing_since_s(conn, work) > PROCESSING_LONGEST_S:
+            told = f"the platform took it, and has let nobody ask for a day ({outcome.message})"
+            return hold(conn, work, generation, told, Status.PROCESSING)
         later = outcome.until
     else:
         failed += 1

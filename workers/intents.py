@@ -195,6 +195,9 @@ def _not_now(conn: Connection, settings: Settings, work: Work, source: Status) -
 
 WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
 """SQL: what a version (``v``) says on an account (``a``), in its first part."""
+SAME_WORDS = f"regexp_replace(lower({WORDS}), '\\W+', '', 'g') = regexp_replace(lower(:words), '\\W+', '', 'g')"
+"""SQL: that they are ``:words``, as a look-up compares: platforms trim, fold and render, so only letters and digits
+count here. Two that are the same by this and not by the look-up only wait for one another."""
 
 
 def twin_in_doubt(conn: Connection, work: Work) -> bool:
@@ -208,10 +211,10 @@ def twin_in_doubt(conn: Connection, work: Work) -> bool:
             text(f"""
             SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
               JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND {WORDS} = :words
+             WHERE o.account_id = :account AND o.id <> :id AND {SAME_WORDS}
                AND jsonb_array_length(o.parts_out) = 0
                AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
-        """),  # noqa: S608 - WORDS is a constant of this module
+        """),  # noqa: S608 - SAME_WORDS is a constant of this module
             {"account": work.row.account_id, "id": work.id, "words": work.draft.text},
         ).one_or_none()
         is not None

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
-from db.states import TERMINAL, Status
+from db.states import TERMINAL, WAITING, Status
 from db.transitions import (
     NOW,
     PARTLY_PUBLISHED,
@@ -68,6 +68,8 @@ SETTLE_FOUND = (
     .values(settled="found", outcome="unknown", finished_at=func.coalesce(attempts.c.finished_at, NOW))
 )
 
+IF_ABSENT, RETRY_AFTER = "if_absent", "retry_after_s"
+"""Keys of ``lookups``: what becomes of a doubtful post that is not found."""
 HAND_OVER_S = 5.0
 """How soon followup goes on with a thread whose publish worker does not, seconds."""
 PROCESSING = "processing"
@@ -127,10 +129,10 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         return _decide(conn, settings, row, report)
     if row.parts > 1 and report.part != len(row.parts_out):
         return None  # that part has been decided, and the thread has gone on
-    if isinstance(outcome, Processing) and outcome.checkpoint and row.status in LATE_IDS_HELP:
+    if isinstance(outcome, Processing) and outcome.checkpoint and row.status in LATE_YES:
         # Whoever looks for it can ask by what the platform gave it.
         _save_given(conn, row, report.part, outcome.checkpoint)
-    if isinstance(outcome, Processing) and row.status in {Status.UNKNOWN, Status.RETRYING, Status.QUEUED}:
+    if isinstance(outcome, Processing) and row.status in LATE_YES:
         move(
             conn,
             row.id,
@@ -155,8 +157,22 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
     return None
 
 
-LATE_IDS_HELP = frozenset({Status.UNKNOWN, Status.RETRYING, Status.QUEUED, Status.HELD})
-"""Where an id that comes late is of use: the post is looked for, waits to be sent again, or for a person."""
+def _for_later(outcome: Unknown) -> dict[str, Any]:
+    """What reconcile is told for the case that it finds nothing (``workers.reconcile``)."""
+    told: dict[str, Any] = {}
+    if outcome.if_absent is not None:
+        told[IF_ABSENT] = {
+            "code": storable(outcome.if_absent.code),
+            "message": sayable(outcome.if_absent.message),
+            "operator_alert": outcome.if_absent.operator_alert,
+        }
+    if outcome.retry_after_s is not None:
+        told[RETRY_AFTER] = outcome.retry_after_s
+    return told
+
+
+LATE_YES = frozenset({*WAITING, Status.PREPARING, Status.QUEUED, Status.UNKNOWN, Status.HELD})
+"""Where a platform's yes that comes late changes what becomes of the post: it has it, and works on it."""
 
 
 def _save_given(conn: Connection, row: Row[Any], part: int, given: Mapping[str, Any]) -> None:
@@ -224,7 +240,8 @@ def _decide(conn: Connection, settings: Settings, row: Row[Any], report: Report)
             row.id,
             target=Status.UNKNOWN,
             available_at=func.clock_timestamp(),
-            lookups={},
+            lookups=_for_later(outcome),
+            claims=0,  # its worker lives
             **told,
             **common,
         )

@@ -11,7 +11,7 @@ from db.states import HeldFor, Status
 from db.transitions import doubtful_attempts, move, sayable, seconds_from_now
 from platforms.base import AuthExpired, NotSent, RateLimited, Rejected
 from scheduler.accounts import RENEWING, renewal_ends_at
-from scheduler.retry_policy import policy
+from scheduler.retry_policy import RetryPolicy, policy
 from scheduler.settings import Settings
 
 NOT_READY = "media_not_ready"
@@ -20,6 +20,13 @@ FENCE = "fence"
 """Too much time had passed before the first byte, and nothing was sent."""
 FENCE_PAUSE_S = 30.0
 """The longest pause after an expired fence, seconds."""
+
+STORE_UNAVAILABLE = "store_unavailable"
+"""Our own store did not give the media."""
+OUT_OF_REACH = frozenset({"network", "dns", "tls", "timeout", STORE_UNAVAILABLE})
+"""Codes of what went wrong on the way (``platforms.http``)."""
+OUT_OF_REACH_PAUSE_S = 300.0
+"""The longest pause between tries while the platform is out of reach, seconds."""
 
 accounts = table_of(Account)
 
@@ -91,7 +98,7 @@ def not_published(
     if isinstance(outcome, RateLimited):
         move(conn, row.id, target=Status.RETRYING, available_at=outcome.until, claims=0, **told, **common)
         return Status.RETRYING
-    if isinstance(outcome, AuthExpired) and _needs_reconnect(conn, row.account_id):
+    if isinstance(outcome, AuthExpired) and needs_reconnect(conn, row.account_id):
         hold_for_reconnect(conn, row.id, row.generation, source)
         return Status.HELD
     if isinstance(outcome, AuthExpired) and (until := renewal_ends_at(conn, row.account_id, token_version)):
@@ -115,7 +122,8 @@ def _again_or_fail(
     """Another try after a pause, while the budget lasts."""
     rules = policy(settings)
     common: dict[str, Any] = {"generation": row.generation, "source": source, "by": by}
-    if rules.spent(spent):
+    ill = isinstance(outcome, NotSent) and out_of_reach(outcome)
+    if not ill and rules.spent(spent) and rules.spent(decided_tries(conn, row.id, spent)):
         move(
             conn,
             row.id,
@@ -132,6 +140,8 @@ def _again_or_fail(
         pause = fence_pause_s(_fences_in_a_row(conn, row.id))
     elif isinstance(outcome, AuthExpired):
         pause = 3.0  # the refresh is under way
+    elif ill:
+        pause = out_of_reach_pause_s(rules, spent, outcome.retry_after_s)
     else:
         pause = rules.pause_s(max(spent, 1), outcome.retry_after_s)
     # What was prepared on the platform is gone: without its checkpoint, dispatch sends the post to prepare again.
@@ -140,6 +150,34 @@ def _again_or_fail(
     lost: dict[str, Any] = {"checkpoint": {}, "checkpoint_expires_at": None} if anew else {}
     move(conn, row.id, target=Status.RETRYING, available_at=seconds_from_now(pause), claims=0, **lost, **told, **common)
     return Status.RETRYING
+
+
+def out_of_reach(outcome: NotSent) -> bool:
+    """Whether it says nothing of the post: the platform, or our own store, could not be reached or was ill.
+
+    Such tries are bounded by the post's window alone: an outage shorter than that must not end it.
+    """
+    return outcome.code in OUT_OF_REACH or (outcome.http_status or 0) >= 500
+
+
+def out_of_reach_pause_s(rules: RetryPolicy, tries: int, asked_s: float | None) -> float:
+    """Seconds to the next try while the platform is out of reach: it may be back at any time."""
+    return max(min(rules.pause_s(max(tries, 1)), OUT_OF_REACH_PAUSE_S), asked_s or 0.0)
+
+
+def decided_tries(conn: Connection, scheduled_post_id: int, spent: int) -> int:
+    """How many of the ``spent`` tries were answered by the platform as a healthy one answers."""
+    values = {"post": scheduled_post_id, "spent": spent, "codes": sorted(OUT_OF_REACH)}
+    return spent - int(conn.execute(OUTAGES, values).scalar_one())
+
+
+OUTAGES = text("""
+    SELECT count(*) FROM (
+        SELECT outcome, error_code, http_status FROM publish_attempts
+         WHERE scheduled_post_id = :post AND error_code IS DISTINCT FROM 'fence' ORDER BY started_at DESC LIMIT :spent
+    ) AS a WHERE outcome = 'unknown'
+              OR (outcome = 'not_sent' AND (error_code = ANY(:codes) OR coalesce(http_status, 0) >= 500))
+""")
 
 
 def fence_pause_s(in_a_row: int) -> float:
@@ -163,7 +201,10 @@ FENCES = text("""
 """)
 
 
-def _needs_reconnect(conn: Connection, account_id: int) -> bool:
+def needs_reconnect(conn: Connection, account_id: int) -> bool:
+    """Whether the account itself is known to be refused: a permanent refusal of tokens that were renewed meanwhile
+    says nothing of it.
+    """
     return bool(
         conn.execute(select(accounts.c.state == "needs_reconnect").where(accounts.c.id == account_id)).scalar_one()
     )

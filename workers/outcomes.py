@@ -6,6 +6,7 @@ that ends meanwhile leaves it to its successor.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -111,16 +112,28 @@ def replay(settings: Settings) -> int:
         try:
             report = decode(json.loads(file.read_text()))
         except (ValueError, KeyError, TypeError):
-            log.warning("outcome.unreadable", file=file.name)
-            file.rename(file.with_suffix(".bad"))
+            _park(file, "outcome.unreadable")
             continue
         except FileNotFoundError:
             continue  # another worker was first
-        with transaction(settings.database()) as conn:
-            conclude(conn, settings, report)
+        try:
+            with transaction(settings.database()) as conn:
+                conclude(conn, settings, report)
+        except (DBAPIError, PoolTimeout) as error:
+            if waits(error):
+                raise
+            _park(file, "outcome.refused")  # a bug of ours: it must not keep the files behind it waiting
+            continue
         file.unlink(missing_ok=True)
         done += 1
     return done
+
+
+def _park(file: Path, why: str) -> None:
+    """Out of the way, for a person."""
+    log.error(why, file=file.name)
+    with contextlib.suppress(FileNotFoundError):
+        file.rename(file.with_suffix(".bad"))
 
 
 def _spool(settings: Settings, report: Report) -> Path | None:
@@ -166,6 +179,8 @@ def decode(plain: dict[str, Any]) -> Report:
     values = dict(plain["outcome"])
     if "until" in values:
         values["until"] = datetime.fromisoformat(values["until"])
+    if values.get("if_absent"):
+        values["if_absent"] = Rejected(**values["if_absent"])
     outcome: PublishOutcome = KINDS[plain["kind"]](**values)
     return Report(
         attempt_id=uuid.UUID(plain["attempt_id"]),

@@ -27,6 +27,7 @@ from db.models import ScheduledPost, table_of
 from db.session import lost_connection, repeat_safe, transaction
 from db.states import Status
 from db.transitions import move, save_checkpoint, seconds_from_now
+from media.errors import StoreUnavailable
 from platforms.base import (
     AuthExpired,
     NotSent,
@@ -48,7 +49,15 @@ from workers.app import task
 from workers.context import running_seconds, send, stopping, worker_name
 from workers.intents import Intent, intend, intent_committed, leave_to_others
 from workers.ledger import ACCOUNT_LOCK, Report
-from workers.not_published import FENCE, hold_for_reconnect, note_account
+from workers.not_published import (
+    FENCE,
+    STORE_UNAVAILABLE,
+    hold_for_reconnect,
+    needs_reconnect,
+    note_account,
+    out_of_reach,
+    out_of_reach_pause_s,
+)
 from workers.outcomes import keep
 from workers.work import Work, client, load
 
@@ -57,6 +66,10 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 posts = table_of(ScheduledPost)
+
+
+PREPARES = "prepares"
+"""Key of ``lookups``: how often in a row preparing was tried and is to be tried again."""
 
 
 class Stale(Exception):
@@ -222,6 +235,8 @@ def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:
         return NotSent(error.code, error.detail)
     except Stale:
         return _unfinished(http, "stale", "another worker took the post over")
+    except StoreUnavailable as error:
+        return _unfinished(http, STORE_UNAVAILABLE, str(error))
     except Exception as error:  # a bug in a module: what was sent decides, nothing is repeated blindly
         log.exception("publish.broken", error=type(error).__name__)
         return _unfinished(http, "module_error", f"the platform module failed: {type(error).__name__}")
@@ -343,6 +358,8 @@ def _prepare_call(settings: Settings, work: Work, generation: int) -> PrepareOut
         return NotSent(error.code, error.detail)  # preparing is safe to redo, sent or not
     except Stale:
         return NotSent("stale", "another worker took the post over")
+    except StoreUnavailable as error:
+        return NotSent(STORE_UNAVAILABLE, str(error))
     except Exception as error:  # a bug in a module; preparing never publishes, so another try is safe
         log.exception("prepare.broken", error=type(error).__name__)
         return NotSent("module_error", f"the platform module failed: {type(error).__name__}")
@@ -363,6 +380,7 @@ def settle_prepare(
             work.id,
             target=Status.READY,
             claims=0,
+            lookups={},
             error_code=None,
             error_message=None,
             available_at=func.greatest(posts.c.due_at, posts.c.available_at),
@@ -379,7 +397,7 @@ def settle_prepare(
     if isinstance(outcome, Rejected):
         done = move(conn, work.id, target=Status.FAILED, operator=outcome.operator_alert, **told, **common)
         return Status.FAILED if done is not None else None
-    if isinstance(outcome, AuthExpired) and outcome.permanent:
+    if isinstance(outcome, AuthExpired) and outcome.permanent and needs_reconnect(conn, work.row.account_id):
         return Status.HELD if hold_for_reconnect(conn, work.id, generation, source) else None
     if isinstance(outcome, Processing):
         done = move(
@@ -400,8 +418,11 @@ def settle_prepare(
         done = move(conn, work.id, target=Status.SCHEDULED, available_at=until, claims=0, **told, **common)
     else:
         rules = policy(settings)
-        spent = work.row.attempts + 1
-        if rules.spent(spent):
+        ill = isinstance(outcome, NotSent) and out_of_reach(outcome)
+        # While the platform, or our store, is out of reach no tries are spent: the window ends it.
+        spent = work.row.attempts + (0 if ill else 1)
+        tries = int(work.row.lookups.get(PREPARES, 0)) + 1
+        if not ill and rules.spent(spent):
             told = {
                 "error_code": "attempts_spent",
                 "error_message": f"{told['error_message']} (after {spent} tries)",
@@ -410,7 +431,10 @@ def settle_prepare(
                 Status.FAILED if move(conn, work.id, target=Status.FAILED, attempts=spent, **told, **common) else None
             )
         asked = getattr(outcome, "retry_after_s", None)
-        pause = 3.0 if isinstance(outcome, AuthExpired) else rules.pause_s(spent, asked)
+        if isinstance(outcome, AuthExpired):
+            pause = 3.0
+        else:
+            pause = out_of_reach_pause_s(rules, tries, asked) if ill else rules.pause_s(spent, asked)
         done = move(
             conn,
             work.id,
@@ -418,6 +442,7 @@ def settle_prepare(
             attempts=spent,
             claims=0,
             available_at=seconds_from_now(pause),
+            lookups={**work.row.lookups, PREPARES: tries},
             **told,
             **common,
         )

@@ -29,12 +29,12 @@ from platforms.base import (
 )
 from platforms.errors import TransportError
 from scheduler.logging import logger
-from scheduler.retry_policy import LOOKUPS
+from scheduler.retry_policy import LOOKUPS, policy
 from scheduler.settings import Settings
 from workers.context import send
-from workers.intents import WORDS, leave_to_others
-from workers.ledger import PROCESSING, accepted_before, publish
-from workers.not_published import note_account
+from workers.intents import SAME_WORDS, leave_to_others
+from workers.ledger import IF_ABSENT, PROCESSING, RETRY_AFTER, accepted_before, publish
+from workers.not_published import note_account, out_of_reach_pause_s
 from workers.work import Work, client, load
 
 log = logger(__name__)
@@ -44,6 +44,8 @@ accounts = table_of(Account)
 
 RESEND_BEFORE_S = 50 * 60.0
 """A keyed call is repeated only while its key is younger than this, seconds."""
+LIMITED_LONGEST = timedelta(hours=24)
+"""A platform that puts off our look-ups for longer than this is not waited for: a person shall look."""
 AT_ONCE = frozenset({ReconcileKind.CLIENT_ID, ReconcileKind.TWO_STEP})
 """Asked at once: whoever may still wake and send would make the same object."""
 NOW_OF = text(
@@ -86,10 +88,10 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
             return publish(conn, row, earlier, part=work.part, evidence="api", by="ledger")
         doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
         if doubt is None:
-            return _absent(conn, work, generation, "no attempt is in doubt")
+            return _absent(conn, settings, work, generation, "no attempt is in doubt")
         if naive_resend():  # the crash tests switch the protection off, to see that their judge sees doubles
             _settle(conn, work.id, "absent")
-            return _absent(conn, work, generation, "naive resend")
+            return _absent(conn, settings, work, generation, "naive resend")
         if plan.reconcile is ReconcileKind.NONE and not work.checkpoint_of(work.part):
             return hold(conn, work, generation, "this platform gives no way to look; only you can tell")
         if plan.reconcile not in AT_ONCE and ripe_at > work.row.now:
@@ -178,8 +180,40 @@ def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
               JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
                    AND coalesce(t.outcome, 'unknown') = 'unknown'
              WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
-               AND {WORDS} = :words AND t.part = 0 AND t.started_at < :began LIMIT 1
-        """),  # noqa: S608 - WORDS is a constant of ours
+               AND {SAME_WORDS} AND t.part = 0 AND t.started_at < :began
+            UNION ALL
+            -- One that the platform works on gets its id later: until then what is found may be that one.
+            SELECT 1 FROM scheduled_posts o
+              JOIN post_versions v ON v.id = o.version_id
+              JOIN accounts a ON a.id = o.account_id
+             WHERE o.account_id = :account AND o.id <> :id AND o.status = 'processing'
+               AND jsonb_array_length(o.parts_out) = 0 AND {SAME_WORDS}
+             LIMIT 1
+        """),  # noqa: S608 - SAME_WORDS is a constant of ours
+            {
+                "account": work.row.account_id,
+                "id": work.id,
+                "words": work.draft.text,
+                "began": doubt.started_at,
+            },
+        ).one_or_none()
+        is not None
+    )
+
+
+def _nameless_twin(conn: Connection, work: Work, doubt: Doubt) -> bool:
+    """Whether a post of the account with the same words went public about then, of which no id is known."""
+    if work.module.publishing_call(work.draft).reconcile is not ReconcileKind.LOOKUP or work.part > 0:
+        return False
+    return (
+        conn.execute(
+            text(f"""
+            SELECT 1 FROM scheduled_posts o
+              JOIN post_versions v ON v.id = o.version_id
+              JOIN accounts a ON a.id = o.account_id
+             WHERE o.account_id = :account AND o.id <> :id AND o.status = 'published' AND o.remote_id IS NULL
+               AND o.published_at > CAST(:began AS timestamptz) - interval '1 day' AND {SAME_WORDS} LIMIT 1
+        """),  # noqa: S608 - SAME_WORDS is a constant of ours
             {
                 "account": work.row.account_id,
                 "id": work.id,
@@ -197,6 +231,8 @@ def _answered(
     row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
     if row.generation != generation:
         return None
+    if isinstance(answer, Found) and _nameless_twin(conn, work, doubt):
+        answer = Inconclusive("another post with the same words is public without an id: which of them was found?")
     if isinstance(answer, Found) and row.parts > 1:
         found = Published(answer.remote_id, answer.url)
         return publish(
@@ -240,12 +276,14 @@ def _answered(
     if isinstance(answer, Processing):
         return _at_work(conn, work, generation, answer)
     if isinstance(answer, Repeatable):
-        return _repeat(conn, work, generation)
+        return _repeat(conn, settings, work, generation, doubt)
     if isinstance(answer, Absent):
-        return _seen_absent(conn, work, generation, doubt)
+        return _seen_absent(conn, settings, work, generation, doubt)
     if isinstance(answer, AuthExpired | RateLimited):
         note_account(conn, work.row.account_id, work.row.token_version, answer)
     if isinstance(answer, RateLimited):
+        if work.row.now - doubt.started_at > LIMITED_LONGEST:
+            return hold(conn, work, generation, f"for a day the platform has let nobody look ({answer.message})")
         conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=answer.until))
         return None
     if isinstance(answer, AuthExpired):
@@ -288,7 +326,7 @@ def _at_work(conn: Connection, work: Work, generation: int, answer: Processing) 
     return Status.PROCESSING if done is not None else None
 
 
-def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) -> Status | None:
+def _seen_absent(conn: Connection, settings: Settings, work: Work, generation: int, doubt: Doubt) -> Status | None:
     """Believed the second time, a read lag after the first."""
     plan = work.module.publishing_call(work.draft)
     first = work.row.lookups.get("absent_at")
@@ -308,7 +346,7 @@ def _seen_absent(conn: Connection, work: Work, generation: int, doubt: Doubt) ->
     if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > young_s:
         return hold(conn, work, generation, "it was not found, and its key is too old to send it again safely")
     _settle(conn, work.id, "absent")
-    return _absent(conn, work, generation, "two look-ups did not find it")
+    return _absent(conn, settings, work, generation, "two look-ups did not find it", doubt)
 
 
 def _undecided(
@@ -344,7 +382,18 @@ def _settle(conn: Connection, scheduled_post_id: int, how: str) -> None:
     )
 
 
-def _repeat(conn: Connection, work: Work, generation: int) -> Status | None:
+def _again_at(settings: Settings, work: Work, doubt: Doubt | None) -> Any:
+    """When to send again what was not found: after a pause since the last try, which grows with their number. At once
+    where the worker died: the platform is not to blame.
+    """
+    asked = work.row.lookups.get(RETRY_AFTER)
+    if doubt is None or work.row.attempts == 0:
+        return func.clock_timestamp()
+    pause = out_of_reach_pause_s(policy(settings), work.row.attempts, asked)
+    return func.greatest(func.clock_timestamp(), (doubt.ended_at or doubt.started_at) + timedelta(seconds=pause))
+
+
+def _repeat(conn: Connection, settings: Settings, work: Work, generation: int, doubt: Doubt) -> Status | None:
     """Sends again what makes the same object. The doubt stays until then: nobody has looked, so an edit would
     make a second object, and "missed" or "canceled" could be said of a post that is public."""
     now = conn.execute(NOW_OF, {"post": work.id}).one()
@@ -359,13 +408,15 @@ def _repeat(conn: Connection, work: Work, generation: int) -> Status | None:
         target=Status.RETRYING,
         by="reconcile",
         why="repeating makes the same object",
-        available_at=func.clock_timestamp(),
+        available_at=_again_at(settings, work, doubt),
         lookups={},
     )
     return Status.RETRYING if done else None
 
 
-def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status | None:
+def _absent(
+    conn: Connection, settings: Settings, work: Work, generation: int, why: str, doubt: Doubt | None = None
+) -> Status | None:
     """Provably not published: again, or canceled or missed if that is what it has come to."""
     common: dict[str, Any] = {
         "generation": generation,
@@ -387,7 +438,20 @@ def _absent(conn: Connection, work: Work, generation: int, why: str) -> Status |
             **common,
         )
         return Status.MISSED if done else None
-    done = move(conn, work.id, target=Status.RETRYING, available_at=func.clock_timestamp(), lookups={}, **common)
+    if final := work.row.lookups.get(IF_ABSENT):
+        # It was a refusal that only might have meant this very post.
+        done = move(
+            conn,
+            work.id,
+            target=Status.FAILED,
+            error_code=final["code"],
+            error_message=final["message"],
+            operator=final["operator_alert"],
+            **common,
+        )
+        return Status.FAILED if done else None
+    again_at = _again_at(settings, work, doubt)
+    done = move(conn, work.id, target=Status.RETRYING, available_at=again_at, lookups={}, **common)
     return Status.RETRYING if done else None
 
 

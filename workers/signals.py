@@ -52,6 +52,13 @@ def forked(**_: Any) -> None:
     session.forget()
 
 
+def delivers() -> bool:
+    """Whether this worker may send posts: publish; followup (which may share a worker with upload) sends last steps
+    and the parts of threads.
+    """
+    return role["queue"] in {"publish", "followup", "upload"}
+
+
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
 def ready(**_: Any) -> None:
     """Stores what an earlier worker of this machine could not, and says that we are here."""
@@ -62,7 +69,7 @@ def ready(**_: Any) -> None:
     try:
         if tokens.replay(current()):
             log.info("tokens.replayed")
-        if role["queue"] == "publish":
+        if delivers():
             found = outcomes.replay(current())
             if found:
                 log.info("outcomes.replayed", count=found)
@@ -91,7 +98,7 @@ def after(task: Any = None, state: str | None = None, **_: Any) -> None:
         log.info("performance.task", seconds=None if began is None else round(time.monotonic() - began, 3), state=state)
     structlog.contextvars.clear_contextvars()
     alive.report()
-    if role["queue"].startswith("publish"):
+    if delivers():
         outcomes.replay_now_and_then(current())
 
 

@@ -94,9 +94,66 @@ def test_backpressure_keeps_the_rest_in_postgres_and_other_platforms_go_on(
     for _ in range(3):
         dispatch.visit(settings, lambda _task, args, _queue: taken.append(args[0]), by="dispatch:me")
     assert dict(database.rows("SELECT platform, count(*) FROM scheduled_posts WHERE status = 'queued' GROUP BY 1")) == {
-        "fake": 10,
-        "other": 3,
+        "fake": 4,
+        "other": 1,
     }
+
+
+@pytest.mark.parametrize("status", ["publishing", "queued"])
+def test_slow_platforms_leave_slots_to_the_others(environment, fake, register, account, database, status):
+    """However many wait, and whether their calls hang or their hints do: the others' slots are free, not queued for."""
+    settings = environment.change(publish_slots=12)
+    for name in ("slow", "slower"):
+        register(FakePlatform(name))
+        many(database, account(f"{name}:acme"), 50, platform=name)
+    account("fake:acme")
+    for _ in range(3):
+        dispatch.visit(settings, lambda *_: None, by="dispatch:me")
+        database.run(f"UPDATE scheduled_posts SET status = '{status}' WHERE status = 'queued'")  # noqa: S608 - ours
+    assert database.one("SELECT count(*) FROM scheduled_posts WHERE lease_expires_at IS NOT NULL") == 10
+    many(database, account("fake:late"), 3)
+    assert dispatch.visit(settings, lambda *_: None, by="dispatch:me") == 2
+
+
+def test_preparing_leaves_slots_to_what_is_due(environment, fake, account, database):
+    settings = environment.change(publish_slots=4)
+    number = account("fake:acme")
+    many(database, number, 50, needs=True)
+    assert dispatch.visit(settings, lambda *_: None, by="dispatch:me") == 2
+    many(database, number, 50)
+    assert dispatch.visit(settings, lambda *_: None, by="dispatch:me") == 6
+
+
+def test_what_a_limit_has_moved_stays_in_due_order(settings, fake, account, database):
+    number = account("fake:acme")
+    many(database, number, 9)  # the later the row, the earlier it is due
+    database.run("UPDATE scheduled_posts SET available_at = clock_timestamp() - random() * interval '1 hour'")
+    with transaction(settings.database()) as conn:
+        until = database.one("SELECT clock_timestamp()")
+        assert claims.move_account(conn, number, until=until, code="limit", message="full") == 9
+    taken: list[int] = []
+    dispatch.visit(settings, lambda _task, args, _queue: taken.append(args[0]), by="dispatch:me")
+    assert taken == [row[0] for row in database.rows("SELECT id FROM scheduled_posts ORDER BY due_at")]
+
+
+def test_what_was_held_or_paused_by_an_old_look_at_the_account_is_freed(settings, scheduled, pipeline, database):
+    """The account was resumed, or connected again, between the look and the commit of who had looked."""
+    paused, held = scheduled("one", at="2031-01-01T10:00Z"), scheduled("two")
+    database.run("UPDATE scheduled_posts SET paused = true WHERE id = :id", id=paused)
+    database.run(
+        "UPDATE scheduled_posts SET status = 'held', held_for = 'reconnect', generation = generation + 1"
+        " WHERE id = :id",
+        id=held,
+    )
+    assert pipeline.sweep()["freed"] == 2
+    assert not database.post(paused).paused
+    pipeline.until_quiet()
+    assert database.post(held).status == "published"
+    # Of an account that really has to be connected again, nothing is.
+    waiting = scheduled("three", to="fake:gone")
+    database.run("UPDATE accounts SET state = 'needs_reconnect' WHERE name = 'gone'")
+    pipeline.until_quiet()
+    assert (database.post(waiting).status, pipeline.sweep()["freed"]) == ("held", 0)
 
 
 def test_living_workers_tell_how_many_slots_there_are(settings, fake, account, database):
@@ -219,7 +276,9 @@ def test_an_unknown_platform_in_the_tables_stops_nobody(settings, fake, account,
         "EXPIRED_LEASES",
         "OVERDUE",
         "NEXT_WAITING",
-        "QUEUED_BY_PLATFORM",
+        "IN_HAND",
+        "UNPAUSE",
+        "HELD_FOR_NOTHING",
     ],
 )
 def test_with_twenty_thousand_rows_no_claim_scans_the_table(settings, fake, account, database, query):

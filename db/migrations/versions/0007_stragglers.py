@@ -16,9 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_index(
-        "ix_scheduled_posts_paused", "scheduled_posts", ["account_id"], postgresql_where=sa.text("paused")
-    )
+    op.create_index("ix_scheduled_posts_paused", "scheduled_posts", ["account_id"], postgresql_where=sa.text("paused"))
     op.create_index(
         "ix_scheduled_posts_reconnect",
         "scheduled_posts",
