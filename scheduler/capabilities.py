@@ -14,7 +14,7 @@ from platforms.base import HasSequels, Platform, PublishingCall, Quota
 from platforms.connect import Connectable
 from platforms.errors import UnknownPlatform
 from platforms.kinds import KindOfPost, kinds_of
-from scheduler.capabilities_models import credentials_of, options_of, schema_of
+from scheduler.capabilities_models import credentials_of, options_of, schema_of, source_of
 from scheduler.capabilities_words import promise
 from scheduler.costs import charge
 from scheduler.errors import Refused
@@ -46,8 +46,10 @@ def describe(module: Platform) -> dict[str, Any]:
         "transport": has.transport.value,
         "kinds": [_kind(module, kind) for kind in kinds_of(module)],
         "media": [_rule(placement, rule) for placement, rule in has.media.items()],
+        "prices": _prices(module),
         "quotas": [_quota(quota) for quota in has.quotas],
         "options": options,
+        "options_source": source_of(module.options_model),
         "options_schema": schema_of(module.options_model),
         "credentials": credentials_of(module.credentials_model),
         "credentials_help": " ".join((module.credentials_model.__doc__ or "").split()),
@@ -72,6 +74,12 @@ def _kind(module: Platform, kind: KindOfPost) -> dict[str, Any]:
         "publishing_call": _call(module.publishing_call(draft)),
         "cost": price.as_json() if price else None,
     }
+
+
+def _prices(module: Platform) -> list[dict[str, str]]:
+    """What the kinds of post cost, each price once, the lowest first; empty: nothing."""
+    found = {price.words: price for kind in kinds_of(module) if (price := charge(module, [kind.example]))}
+    return [price.as_json() for price in sorted(found.values(), key=lambda price: price.amount)]
 
 
 def _call(call: PublishingCall) -> dict[str, Any]:

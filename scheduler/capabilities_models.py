@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 import textwrap
 from functools import cache
 from typing import Any, get_args
@@ -27,9 +28,22 @@ SHOWN = frozenset(
 """Names of credentials that prove nothing by themselves. Any other is taken for a secret."""
 
 
-def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The options an author may set: name, type, whether required, default, help, and fields of nested ones."""
+_SOURCE = re.compile(r"Source[^:.]*: (.+?)\.?$", re.DOTALL)
+
+
+def source_of(model: type[BaseModel]) -> str:
+    """Document and date that a model's limits were read from, as its description ends with; empty: it does not say."""
+    found = _SOURCE.search(inspect.cleandoc(model.__doc__ or ""))
+    return " ".join(found[1].split()).replace("`", "") if found else ""
+
+
+def options_of(model: type[BaseModel], source: str = "") -> list[dict[str, Any]]:
+    """The options an author may set: name, type, whether required, default, help, source, and fields of nested ones.
+
+    :param source: of the model that ``model`` is a part of, where it names none of its own.
+    """
     schema = model.model_json_schema()
+    source = source_of(model) or source
     return [
         {
             "name": name,
@@ -37,7 +51,8 @@ def options_of(model: type[BaseModel]) -> list[dict[str, Any]]:
             "required": field.is_required(),
             "default": _default(field),
             "help": _help(model, name, field),
-            "fields": _nested(field.annotation),
+            "source": source,
+            "fields": _nested(field.annotation, source),
         }
         for name, field in model.model_fields.items()
     ]
@@ -82,11 +97,11 @@ def _resolved(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _nested(annotation: object) -> list[dict[str, Any]]:
+def _nested(annotation: object, source: str) -> list[dict[str, Any]]:
     """The fields of an option that is an object, or a list of objects."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return options_of(annotation)
-    return next((found for part in get_args(annotation) if (found := _nested(part))), [])
+        return options_of(annotation, source)
+    return next((found for part in get_args(annotation) if (found := _nested(part, source))), [])
 
 
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no", "object": "object"}

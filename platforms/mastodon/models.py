@@ -18,6 +18,7 @@ class Poll(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     options: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=2)
+    """What can be chosen; how many and how long is up to the instance."""
     expires_in: int = Field(ge=1)
     """Seconds from publishing to the end."""
     multiple: bool = False
@@ -40,6 +41,7 @@ class Options(BaseModel):
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] | None = None
     """ISO 639-1; the account's default otherwise."""
     poll: Poll | None = None
+    """A poll below the text, without media."""
     quote_approval_policy: Literal["public", "followers", "nobody"] | None = None
     """Who may quote it. Servers before 4.5 ignore it."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from media.rules import rule
 from platforms.base import (
+    AccountRef,
     AuthExpired,
     Call,
     Capabilities,
@@ -37,6 +38,7 @@ from platforms.base import (
     Unknown,
     Violation,
 )
+from platforms.kinds import ANIMATION, PICTURE, VIDEO, KindOfPost
 from platforms.mastodon import api, connect, lookup, upload
 from platforms.mastodon.limits import FACT, Limits
 from platforms.mastodon.models import NO_SERVER, Credentials, Options
@@ -44,6 +46,16 @@ from platforms.outcomes import mapping, option_violations
 
 _PLACEMENT = "post"
 _RULE = rule("mastodon", _PLACEMENT)
+_EXAMPLE = AccountRef("mastodon", "")
+KINDS = (
+    KindOfPost("text", Draft("text", _EXAMPLE)),
+    KindOfPost("pictures", Draft("text", _EXAMPLE, (PICTURE,))),
+    KindOfPost("animated GIF", Draft("text", _EXAMPLE, (ANIMATION,))),
+    KindOfPost("video", Draft("text", _EXAMPLE, (VIDEO,))),
+    KindOfPost("poll", Draft("text", _EXAMPLE, options={"poll": {"options": ["a", "b"], "expires_in": 3_600}})),
+    # Each part of it is such a post.
+    KindOfPost("thread", Draft("text", _EXAMPLE, parts=2)),
+)
 KEY_LIFETIME_S = 3_600.0
 """How long a server keeps an Idempotency-Key. Source: Mastodon documentation, 2026-07."""
 READ_LAG_S = 2.0
@@ -60,6 +72,7 @@ class Mastodon:
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
     connector = connect.CONNECTOR
+    kinds_of_post = KINDS
     capabilities = Capabilities(
         title="Mastodon",
         text_limit=Limits.max_characters,

@@ -18,7 +18,9 @@ class Poll(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     options: list[Annotated[str, StringConstraints(min_length=1, max_length=25)]] = Field(min_length=2, max_length=4)
+    """What can be chosen."""
     duration_minutes: int = Field(ge=5, le=10_080)
+    """Minutes from publishing to the end; up to seven days."""
 
 
 class Options(BaseModel):
@@ -37,9 +39,11 @@ class Options(BaseModel):
     share_with_followers: bool = False
     """With ``community_id``: shows it to the followers too."""
     for_super_followers_only: bool = False
+    """Only those who pay for the account's posts see it."""
     tagged_user_ids: list[RemoteId] = Field(default_factory=list, max_length=10)
     """Who is tagged in the media."""
     poll: Poll | None = None
+    """A poll below the text, without media."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

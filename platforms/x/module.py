@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from media.rules import rule
 from platforms import oauth
 from platforms.base import (
+    AccountRef,
     AuthExpired,
     Call,
     Capabilities,
@@ -36,6 +37,7 @@ from platforms.base import (
     Violation,
 )
 from platforms.cost import Cost
+from platforms.kinds import ANIMATION, PICTURE, VIDEO, KindOfPost
 from platforms.outcomes import option_violations
 from platforms.x import api, connect, lookup, readiness, upload
 from platforms.x.cost import cost
@@ -45,6 +47,19 @@ from platforms.x.models import Credentials, Options
 _CASHTAG = re.compile(r"(?:^|\s)\$[A-Za-z]{1,6}(?:[._][A-Za-z]{1,2})?(?![A-Za-z0-9])")
 _MAX_CASHTAGS = 1
 """For self-serve access. Source: X API changelog, read 2026-08."""
+_EXAMPLE = AccountRef("x", "")
+_POLL = {"poll": {"options": ["a", "b"], "duration_minutes": 60}}
+KINDS = (
+    KindOfPost("text", Draft("text", _EXAMPLE)),
+    KindOfPost("text with a link", Draft("https://example.com", _EXAMPLE)),
+    KindOfPost("pictures", Draft("text", _EXAMPLE, (PICTURE,))),
+    KindOfPost("animated GIF", Draft("text", _EXAMPLE, (ANIMATION,))),
+    KindOfPost("video", Draft("text", _EXAMPLE, (VIDEO,))),
+    KindOfPost("poll", Draft("text", _EXAMPLE, options=_POLL)),
+    # Each part of it is such a post, and is paid for.
+    KindOfPost("thread", Draft("text", _EXAMPLE, parts=2)),
+)
+
 _IDENTITY_FIELDS = "name,username,subscription_type,verified,verified_type"
 
 
@@ -58,6 +73,7 @@ class X:
     credentials_model: type[BaseModel] = Credentials
     options_model: type[BaseModel] = Options
     connector = connect.CONNECTOR
+    kinds_of_post = KINDS
     capabilities = Capabilities(
         title="X",
         text_limit=LIMIT,

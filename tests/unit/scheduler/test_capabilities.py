@@ -73,7 +73,29 @@ def test_the_ways_to_sign_in_name_their_scopes() -> None:
 def test_only_x_charges() -> None:
     priced = {name for name in NAMES if any(kind["cost"] for kind in described(name)["kinds"])}
     assert priced == {"x"}
-    assert {kind["cost"]["amount"] for kind in described("x")["kinds"]} == {"0.015"}
+    costs = {kind["name"]: kind["cost"]["amount"] for kind in described("x")["kinds"]}
+    assert costs["text"] == costs["poll"] == costs["thread"] == "0.015"
+    assert costs["text with a link"] == "0.200"
+    assert [(price["amount"], price["words"]) for price in described("x")["prices"]] == [
+        ("0.015", "a post 0.015"),
+        ("0.200", "a post with a link 0.200"),
+    ]
+    assert described("mastodon")["prices"] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_limits_of_options_have_a_dated_source(name: str) -> None:
+    found = described(name)
+    assert "202" in found["options_source"]
+    for option in found["options"]:
+        assert "202" in option["source"], option["name"]
+        assert all("202" in field["source"] for field in option["fields"])
+
+
+@pytest.mark.parametrize("name", ["mastodon", "x"])
+def test_polls_and_threads_are_kinds_of_their_own(name: str) -> None:
+    kinds = [kind["name"] for kind in described(name)["kinds"]]
+    assert {"poll", "thread"} <= set(kinds)
 
 
 def test_what_follows_a_post_has_a_promise_of_its_own() -> None:
@@ -121,7 +143,9 @@ class Inner(BaseModel):
 
 
 class Outer(BaseModel):
-    """All there is."""
+    """All there is. Source of the limits: the ``Book``,
+    2026-08.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -141,6 +165,7 @@ def test_options_with_type_default_and_help() -> None:
         "required": False,
         "default": "tea",
         "help": "What to say, over two lines.",
+        "source": "the Book, 2026-08",
         "fields": [],
     }
     assert options["described"]["help"] == "Said by the field."
@@ -152,6 +177,7 @@ def test_options_with_type_default_and_help() -> None:
             "required": True,
             "default": None,
             "help": "How often.",
+            "source": "the Book, 2026-08",
             "fields": [],
         }
     ]
