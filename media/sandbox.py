@@ -51,14 +51,21 @@ WORK_PER_SECOND = 40.0
 """How long a second of video may take: 8K on one slow core."""
 LONGEST_S = 4 * 3600.0
 
+TICK_S = 1.0
+"""How often progress is told at least, while the process lives: some of its work (the index of a large file, probing
+what was made) takes minutes and tells nothing, and who waits has a lease to renew."""
+
 TRUSTED = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
 """Formats that ``probe_own`` looks at in the caller's process: bounded by their headers before any pixel."""
 TRUSTED_BYTES = 30 * MB
 
 
-def probe(path: Path, *, name: str = "", limits: Limits | None = None) -> Probe:
+def probe(
+    path: Path, *, name: str = "", limits: Limits | None = None, progress: Callable[[float], None] | None = None
+) -> Probe:
     """``media.probe.probe``, in a process of its own. Raises the same, and:
 
+    :param progress: as that of ``normalize``; how far it is nobody knows, so it is told 0.
     :raises MediaRefused: ``too_slow``, ``memory`` or ``crashed``.
     :raises MachineFailed: this machine could not do it now.
     """
@@ -66,7 +73,7 @@ def probe(path: Path, *, name: str = "", limits: Limits | None = None) -> Probe:
     with open_regular(path, name=name) as stream:
         size = os.fstat(stream.fileno()).st_size
     bounds = limits or Limits(PICTURE.seconds + size / PROBE_BYTES_PER_S, VIDEO_MEMORY)
-    return Probe.from_json(_ask({"what": "probe", "path": str(path.absolute())}, name, bounds, None))
+    return Probe.from_json(_ask({"what": "probe", "path": str(path.absolute())}, name, bounds, progress))
 
 
 def probe_own(path: Path, *, name: str = "") -> Probe:
@@ -90,7 +97,8 @@ def normalize(
 ) -> Rendered:
     """``media.images.normalize``, in a process of its own. Raises the same, and what ``probe`` raises.
 
-    :param progress: called now and then, in the caller's thread; what it raises ends the work and is passed on.
+    :param progress: called about every second, in the caller's thread, with a share that never shrinks; what it
+        raises ends the work and is passed on.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     request = {
@@ -169,13 +177,17 @@ def _start() -> subprocess.Popen[bytes]:
 
 def _listen(pipe: IO[bytes], deadline: float, progress: Callable[[float], None] | None) -> dict[str, Any]:
     """The answer; empty where the process ended without one. :raises TimeoutError: the deadline came first."""
-    held = b""
+    held, share = b"", 0.0
     with selectors.DefaultSelector() as ready:
         ready.register(pipe, selectors.EVENT_READ)
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or not ready.select(left):
+            if left <= 0:
                 raise TimeoutError
+            if not ready.select(min(left, TICK_S)):
+                if progress is not None:
+                    progress(share)
+                continue
             chunk = os.read(pipe.fileno(), 65_536)
             if not chunk or len(held) > ANSWER_BYTES:
                 return {}
@@ -184,8 +196,10 @@ def _listen(pipe: IO[bytes], deadline: float, progress: Callable[[float], None] 
                 said = json.loads(line)
                 if "progress" not in said:
                     return dict(said)
+                # A second round (repacking after decoding, fewer bits) begins anew with its own share.
+                share = max(share, float(said["progress"]))
                 if progress is not None:
-                    progress(float(said["progress"]))
+                    progress(share)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -107,6 +107,29 @@ def test_progress_is_told_and_may_end_the_work(tmp_path: Path) -> None:
     assert list((tmp_path / "other").iterdir()) == []
 
 
+def test_progress_is_told_while_the_process_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+    says = """
+import time
+for share in (0.5, 0.1):
+    print('{"progress": %s}' % share, flush=True)
+time.sleep(0.5)
+print('{"refused": {"code": "corrupt", "message": "a", "file": "b"}}', flush=True)
+"""
+
+    def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        return real([sys.executable, "-c", f"input()\n{says}"], **options)  # type: ignore[call-overload, no-any-return]  # passed on
+
+    monkeypatch.setattr(sandbox.subprocess, "Popen", start)
+    monkeypatch.setattr(sandbox, "TICK_S", 0.1)
+    told: list[float] = []
+    with pytest.raises(MediaRefused):
+        probe(corpus.written(tmp_path, "a", b"anything"), progress=told.append)
+    # It never goes back, and it goes on while nothing is heard.
+    assert told == sorted(told)
+    assert told.count(0.5) >= 4
+
+
 def test_it_does_not_outlive_its_parent_and_knows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDULERX_SECRET_KEY", "hush")
     process = sandbox._start()
