@@ -4,8 +4,8 @@ No backfill: rewriting every waiting row would hold up the claims of those that 
 has a window of (window_ends_at - due_at), and is given its length by the first change that a person makes to it.
 Workers of an older release leave it out.
 
-Revision ID: 0007
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
