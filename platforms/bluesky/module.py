@@ -99,10 +99,16 @@ class Bluesky:
             return
         length = graphemes(draft.text)
         if length > LIMIT:
-            message = f"Bluesky counts {length} characters; at most {LIMIT} are allowed."
+            message = (
+                f"Bluesky counts {length} characters (as people see them: an emoji is one, a link all of its letters),"
+                f" {length - LIMIT} more than the {LIMIT} allowed."
+            )
             yield self._violation("text_too_long", message)
         if size > MAX_BYTES:
-            message = f"The text has {size} bytes; Bluesky allows {MAX_BYTES}."
+            message = (
+                f"The text has {size:,} bytes in UTF-8, {size - MAX_BYTES:,} more than the {MAX_BYTES:,} that Bluesky"
+                f" allows beside its {LIMIT} characters (a letter outside of English has 2 to 4, a family emoji 25)."
+            )
             yield self._violation("text_too_many_bytes", message)
         if not draft.text.strip() and not draft.media and not self._options(draft).wants_card:
             yield self._violation("empty_post", "A post on Bluesky needs a text, media or a card.")

@@ -29,14 +29,22 @@ _LONGEST_URI = 8_192
 _CLUSTER = regex.compile(r"\X")
 
 _STOP = (
-    r"\s<>\"\u201c\u201d\u201e\u00ab\u00bb\u200b\u2060\ufeff"
+    r"\s<>\"`\u201c\u201d\u201e\u00ab\u00bb\u200b\u2060\ufeff"
     r"\u3001\u3002\u300c-\u3011\uff01\uff08\uff09\uff0c\uff1b\uff1f"
 )
 """Where a link ends in any case: blanks, quotes, the punctuation of Chinese and Japanese."""
+_TAIL = rf"[/?#](?:(?![,;]https?://)[^{_STOP}])*"
+"""Path, query and fragment. Another link right behind a comma is one of its own."""
 _LABEL = r"[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?"
-_WITH_SCHEME = regex.compile(rf"(?<![A-Za-z0-9@])https?://[^{_STOP}]+", regex.IGNORECASE)
+_WITH_SCHEME = regex.compile(
+    r"(?<![A-Za-z0-9@])(?P<scheme>https?://)"
+    r"(?:(?P<address>\[[0-9a-f:.]{2,45}\])|(?P<host>[\p{L}\p{M}\p{N}._-]{1,512}+))"
+    rf"(?P<user>(?=[^/?#{_STOP}]{{0,64}}@))?(?P<rest>(?P<port>:\d{{1,5}})?(?:{_TAIL})?)",
+    regex.IGNORECASE,
+)
+"""The host takes only what names are made of: an emoji, a dash or an apostrophe behind it is the sentence's."""
 _SCHEMELESS = regex.compile(
-    rf"(?<![\w@./:#$&=+~%-])(?P<domain>(?>{_LABEL}(?:\.{_LABEL})+))(?!@)(?P<rest>(?::\d{{1,5}})?(?:[/?#][^{_STOP}]*)?)"
+    rf"(?<![\w@./:#$&=+~%-])(?P<domain>(?>{_LABEL}(?:\.{_LABEL})+))(?!@)(?P<rest>(?::\d{{1,5}})?(?:{_TAIL})?)"
 )
 _MENTION = regex.compile(
     r"(?<![\w@./-])@(?P<handle>(?>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+))"
@@ -49,6 +57,8 @@ _TAG = regex.compile(
 )
 _TRAILING = regex.compile(r"[.,;:!?'\u2019\u2026]+$")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
+_MARKUP = "*_~|"
+"""Signs that people put around a link, as in other places that format text by them."""
 
 
 def graphemes(text: str) -> int:
@@ -88,6 +98,30 @@ def _trimmed(link: str) -> str:
     return link
 
 
+def _host_of(run: str) -> str:
+    """How much of a run of letters, digits, dots and dashes is the host; empty: nothing of it.
+
+    Where people write without blanks, the sentence goes on right behind it ("https://example.comをご覧ください"): then
+    the host is the longest beginning that ends in a top-level domain, as on X, where no ASCII letter follows. A name of
+    ASCII alone is taken as it stands, whatever it ends in: its scheme says that it is meant.
+    """
+    run = run.rstrip(".-_")
+    if run.isascii() or run.rpartition(".")[2].lower() in TLDS:
+        return run
+    for end in range(len(run) - 1, 0, -1):
+        following = run[end]
+        if following.isascii() and (following.isalnum() or following in "-_"):
+            continue
+        name, dot, ending = run[:end].rpartition(".")
+        if dot and name and ending.lower() in TLDS:
+            return run[:end]
+    if run.rpartition(".")[2].isascii():
+        return run  # nothing was written right behind it; its top-level domain is newer than our list
+    # A name of somebody's own network, or an address in digits.
+    ascii_only = regex.match(r"[\x00-\x7f]*", run)
+    return ascii_only[0].rstrip(".-_") if ascii_only else ""
+
+
 def _ascii_host(host: str) -> str | None:
     """The host as the network knows it; None where it cannot be one."""
     try:
@@ -124,7 +158,16 @@ def uri_of(link: str) -> str | None:
 
 def _links(text: str) -> Iterator[Span]:
     for match in _WITH_SCHEME.finditer(text):
-        link = _trimmed(match[0])
+        run = match["host"] or ""
+        host = match["address"] or _host_of(run)
+        link = match["scheme"] + host
+        if not run or host == run:
+            if match["user"] is not None:
+                continue  # what looks like the host is a user's name: no link that looks like another
+            link = _trimmed(link + match["rest"])
+        before = text[match.start() - 1 : match.start()]
+        if before and before in _MARKUP:
+            link = link.rstrip(before)
         uri = uri_of(link)
         if uri is not None:
             yield Span(match.start(), match.start() + len(link), "link", uri)

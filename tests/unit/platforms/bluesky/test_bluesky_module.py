@@ -84,6 +84,15 @@ def test_rules(arguments: dict[str, Any], expected: set[str]) -> None:
     assert codes(**arguments) == expected
 
 
+def test_a_text_that_is_too_long_is_told_by_how_much_and_what_is_counted() -> None:
+    [long] = PLATFORM.validate(Draft("é" * 312, BLUESKY_ACCOUNT))
+    assert "312 characters" in long.message
+    assert "12 more than the 300" in long.message
+    [large] = PLATFORM.validate(Draft("👩‍👩‍👧‍👦" * 130, BLUESKY_ACCOUNT))
+    assert "3,250 bytes" in large.message
+    assert "250 more than the 3,000" in large.message
+
+
 def test_videos_need_a_confirmed_address_on_bluesky_itself() -> None:
     facts = {"email_confirmed": False, "server": PDS}
     account = dataclasses.replace(BLUESKY_ACCOUNT, facts=facts)

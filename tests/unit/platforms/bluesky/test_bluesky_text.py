@@ -87,10 +87,42 @@ def test_counting_never_grows_by_joining(first: str, second: str) -> None:
         ("9gag.com", "9gag.com", "https://9gag.com"),
         ("пример.рф/чай", "пример.рф/чай", "https://xn--e1afmkfd.xn--p1ai/%D1%87%D0%B0%D0%B9"),
         ("👋example.com/x", "example.com/x", "https://example.com/x"),
+        ("**https://example.com/x**", "https://example.com/x", None),
+        ("_https://example.com/a_", "https://example.com/a", None),
+        ("`https://example.com/x`", "https://example.com/x", None),
+        ("https://example.co.jpと", "https://example.co.jp", None),
+        ("https://例え.jpをご覧", "https://例え.jp", "https://xn--r8jz45g.jp"),
+        ("https://пример.рф", "https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+        ("https://example.com:8080をご覧", "https://example.com:8080", None),
+        ("https://1.1.1.1をご覧", "https://1.1.1.1", None),
+        ("https://server.localを", "https://server.local", None),
+        ("http://localhostを", "http://localhost", None),
+        ("https://köln.brandnew/x", "https://köln.brandnew/x", "https://xn--kln-sna.brandnew/x"),
+        ("https://example.comは@bob", "https://example.com", None),
+        ("https://web.archive.org/web/2020/https://a.com/b", "https://web.archive.org/web/2020/https://a.com/b", None),
     ],
 )
 def test_links(text: str, shown: str, uri: str | None) -> None:
     assert found(text) == [("link", shown, uri or shown)]
+
+
+AFTER = [
+    "をご覧ください", "👍", "👍🏽", "—see", "\u2013b", "\u2019s", "'s site", "•x", "・次", "ー", "`", "**", "|", ";x", "‼",
+    "\uff01", "^", "~", "_",
+    "\\x", "…", "”", "에서", "\u00a0x", "\u3000次", ",", ".", ")", "}", "\u0301", "\uff0c", "日本.", "=", "+1", "%20",
+]  # fmt: skip
+"""What may stand right behind a link without being of it."""
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("before", ["", "see ", "(", "`", "**", "日本"])
+def test_a_host_ends_where_its_name_does(before: str, after: str) -> None:
+    assert found(f"{before}https://example.com{after}") == [("link", "https://example.com", "https://example.com")]
+
+
+def test_two_links_with_a_comma_between() -> None:
+    assert links("https://example.com,https://b.com") == ["https://example.com", "https://b.com"]
+    assert links("https://example.com/a;https://b.com/b") == ["https://example.com/a", "https://b.com/b"]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +133,9 @@ def test_links(text: str, shown: str, uri: str | None) -> None:
         "https://",
         "https://nodot",
         "https://user:word@example.com",
+        "https://example.com@evil.com",
+        "https://" + "a" * 63 + ".com" + "x" * 60 + "@evil.com",
+        "https://例え.テスト",
         "https://example.com:99999",
         "ftp://example.com",
         "end.It was late",
@@ -190,6 +225,8 @@ PIECES = st.sampled_from(
         "@",
         "#",
         "x",
+        "https://example.com",
+        *AFTER,
     ]
 )
 
@@ -206,6 +243,13 @@ def test_spans_are_apart_in_order_and_at_whole_bytes(text: str) -> None:
         end = stop
 
 
+@given(
+    st.sampled_from(["", " ", "日", "("]), st.sampled_from(AFTER), st.text(alphabet="あ日👍—・\u2019 „!", max_size=5)
+)
+def test_no_sentence_makes_another_host(before: str, after: str, more: str) -> None:
+    assert links(f"{before}https://example.com{after}{more}") == ["https://example.com"]
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str) -> None:
     for span in spans(text):
@@ -213,5 +257,17 @@ def test_any_text_is_read(text: str) -> None:
 
 
 def test_no_text_takes_long() -> None:
-    for text in ("a." * 1400, "#" * 2900, "@a." * 900, "https://" + "(" * 2900, "-" * 3000, "a-" * 1450, "x" * 10**6):
+    for text in (
+        "a." * 1400,
+        "#" * 2900,
+        "@a." * 900,
+        "https://" + "(" * 2900,
+        "-" * 3000,
+        "a-" * 1450,
+        "x" * 10**6,
+        "https://" + "日" * 2900,
+        "https://a.com日" * 200,
+        "https://" + "a.com" * 580,
+        "https://a," * 290,
+    ):
         assert spans(text) is not None
