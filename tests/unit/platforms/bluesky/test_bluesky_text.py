@@ -107,8 +107,8 @@ def test_links(text: str, shown: str, uri: str | None) -> None:
 
 
 AFTER = [
-    "をご覧ください", "👍", "👍🏽", "—see", "\u2013b", "\u2019s", "'s site", "•x", "・次", "ー", "`", "**", "|", ";x", "‼",
-    "\uff01", "^", "~", "_",
+    "をご覧ください", "👍", "👍🏽", "—see", "\u2013b", "\u2019s", "'s site", "•x", "・次", "ー", "`", "**", "|", ";x",
+    "‼", "\uff01", "^", "~", "_",
     "\\x", "…", "”", "에서", "\u00a0x", "\u3000次", ",", ".", ")", "}", "\u0301", "\uff0c", "日本.", "=", "+1", "%20",
 ]  # fmt: skip
 """What may stand right behind a link without being of it."""
