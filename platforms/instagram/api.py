@@ -82,9 +82,14 @@ def login_of(credentials: Mapping[str, Json]) -> str:
     return "facebook" if credentials.get("login") == "facebook" else "instagram"
 
 
+def version(credentials: Mapping[str, Json]) -> str:
+    """The Graph version: the newest that this release knows, unless the credentials name another."""
+    return str(credentials.get("api_version") or API_VERSION)
+
+
 def origin(credentials: Mapping[str, Json]) -> str:
     """Where the calls of this login go, with the Graph version."""
-    return f"https://{HOSTS[login_of(credentials)]}/{credentials.get('api_version') or API_VERSION}"
+    return f"https://{HOSTS[login_of(credentials)]}/{version(credentials)}"
 
 
 def request(

@@ -9,6 +9,8 @@ Source: Instagram Platform, business login and Facebook Login guides, 2026-06.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from platforms.base import Effect, Json, Rejected, Reply
@@ -61,6 +63,14 @@ FACTS = {
 LOGIN = Question(
     "login", "which of Meta's logins: instagram or facebook", choices=("instagram", "facebook"), default="instagram"
 )
+BUSINESS = Question(
+    "business",
+    "whether the Page belongs to a business portfolio (Facebook Login): yes or no",
+    choices=("yes", "no"),
+    default="no",
+)
+DATA_ACCESS = timedelta(days=90)
+"""How long an app may act for somebody who does not sign in again. Source: Facebook Login, data access, 2026-06."""
 PROFILE = Question("profile", "user name or id of the account, where the login reaches several", required=False)
 
 
@@ -68,11 +78,15 @@ class InstagramConnector:
     """Both logins, told apart by the answer to ``login``."""
 
     authorize_hosts = frozenset(urlsplit(facts.authorize_url).hostname or "" for facts in FACTS.values())
-    questions = (LOGIN, CLIENT_ID, CLIENT_SECRET, PROFILE)
+    questions = (LOGIN, CLIENT_ID, CLIENT_SECRET, PROFILE, BUSINESS)
 
     def facts(self, told: Mapping[str, str]) -> Facts:
-        """Of the login that was chosen."""
-        return FACTS["facebook" if told.get("login") == "facebook" else "instagram"]
+        """Of the login that was chosen; a Page that a business portfolio gives access to has a scope of its own."""
+        if told.get("login") != "facebook":
+            return FACTS["instagram"]
+        facts = FACTS["facebook"]
+        owned = told.get("business") == "yes"
+        return replace(facts, scopes=(*facts.scopes, "business_management")) if owned else facts
 
     def begin(self, desk: Desk) -> Begun | Refusal:
         """The address of the login's page."""
@@ -170,6 +184,7 @@ def _by_facebook(desk: Desk, begun: Begun, code: str) -> Connected | Refusal:
             "access_token": page["access_token"],
             "ig_user_id": str(_profile(page)["id"]),
             "issued_at": desk.now().isoformat(),
+            "data_access_ends_at": (desk.now() + DATA_ACCESS).isoformat(),
             "scope": ",".join(granted),
         }
     )

@@ -167,7 +167,7 @@ def _one(call: Call, draft: Draft, user: str, item: MediaItem, known: list[Entry
         if not again:
             entry["begun"] = True
             _save(call, known)
-        stopped = rupload.send(call, item, str(entry.get("uri") or ""), str(entry["id"]))
+        stopped = rupload.send(call, item, str(entry.get("uri") or ""), str(entry["id"]), again=again)
         if isinstance(stopped, Rejected) and again and drop(call):
             # The bytes may have arrived before, and are not taken twice. Nobody sees the container: another one.
             return NotSent("upload_lost", stopped.message, stopped.http_status)

@@ -84,8 +84,11 @@ class Credentials(BaseModel):
     """When the token runs out: ISO 8601, or seconds since 1970. A Page's token has no end."""
     issued_at: str | float | None = None
     """Since when the token is there: one younger than 24 hours is not renewed by Instagram."""
+    data_access_ends_at: str | float | None = None
+    """Facebook Login: until when the app may act without a new sign-in; kept by ``accounts connect``."""
     scope: str | None = None
-    api_version: str = Field(default=API_VERSION, pattern=r"^v[0-9]{2}\.[0-9]$")
+    api_version: str | None = Field(default=None, pattern=r"^v[0-9]{2}\.[0-9]$")
+    """Holds the account to a Graph version; without it the account moves on with each release of ours."""
 
     @field_validator("ig_user_id", mode="before")
     @classmethod

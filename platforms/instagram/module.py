@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from media.rules import rule
-from platforms import oauth
 from platforms.base import (
     AuthExpired,
     Call,
@@ -263,8 +262,8 @@ class Instagram:
         return tokens.refresh(call)
 
     def expires_at(self, credentials: Mapping[str, Json]) -> datetime | None:
-        """When the token runs out."""
-        return oauth.expires_at(credentials)
+        """When the token runs out; where nobody said it, such a time that it is renewed in a day."""
+        return tokens.ends_at(credentials, datetime.now(UTC))
 
     def ready_check(self, call: Call, waiting: Sequence[Waiting]) -> Looked:
         """Whether the account's day has a place left."""

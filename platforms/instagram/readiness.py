@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from platforms.base import Call, Effect, Json, Violation
 from platforms.instagram import api
 from platforms.oauth import expires_at
-from platforms.outcomes import mapping, objects
+from platforms.outcomes import mapping, objects, utc
 from platforms.readiness import Looked, Waiting
 
 SOON = timedelta(hours=2)
@@ -41,5 +41,10 @@ def check(call: Call, waiting: Sequence[Waiting]) -> Looked:
 
 
 def access_ends_at(credentials: Mapping[str, Json]) -> datetime | None:
-    """A token of Instagram Login renews itself as long as it lives; one of Facebook Login ends when it says."""
-    return expires_at(credentials) if api.login_of(credentials) == "facebook" else None
+    """A token of Instagram Login renews itself as long as it lives; one of Facebook Login ends when it says, and at
+    the latest with the 90 days for which an app may act for somebody who does not sign in again.
+    """
+    if api.login_of(credentials) != "facebook":
+        return None
+    ends = (expires_at(credentials), utc(credentials.get("data_access_ends_at")))
+    return min((end for end in ends if end is not None), default=None)

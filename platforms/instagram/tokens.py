@@ -6,9 +6,10 @@ Platform, refresh access token reference, 2026.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
-from platforms.base import AuthExpired, Call, Effect, NotSent, RateLimited, Refreshed, Rejected
+from platforms.base import AuthExpired, Call, Effect, Json, NotSent, RateLimited, Refreshed, Rejected
 from platforms.instagram import api
 from platforms.oauth import expires_at
 from platforms.outcomes import retry_after_s, utc
@@ -16,7 +17,22 @@ from platforms.outcomes import retry_after_s, utc
 AHEAD = timedelta(days=10)
 """How long before its end a token shall be renewed: day 50 of 60, since one that has run out is lost."""
 YOUNGEST = timedelta(hours=24)
+LIFE = timedelta(days=60)
+"""Of a long-lived token. Source: Instagram Platform, refresh access token reference, 2026."""
 REFRESH_URL = f"https://{api.HOSTS['instagram']}/refresh_access_token"
+
+
+def ends_at(credentials: Mapping[str, Json], now: datetime) -> datetime | None:
+    """When the token runs out; None for a Page's.
+
+    Of a token that was added without its end nothing is known, and one that is not renewed in time is lost: it is
+    given such an end that it is renewed in a day, when it is old enough in any case. Renewing tells the true end.
+    """
+    until = expires_at(credentials)
+    if until is not None or api.login_of(credentials) == "facebook":
+        return until
+    issued = utc(credentials.get("issued_at"))
+    return issued + LIFE if issued is not None else now + YOUNGEST + AHEAD
 
 
 def refresh(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | None:
@@ -39,8 +55,8 @@ def refresh(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | Non
     token, seconds = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(token, str) or not token:
         return _refused(api.refusal(call, reply), retry_after_s(reply, now))
-    ends = now + timedelta(seconds=seconds) if isinstance(seconds, int) and seconds > 0 else None
-    new = {**old, "access_token": token, "issued_at": now.isoformat(), "expires_at": ends.isoformat() if ends else None}
+    ends = now + (timedelta(seconds=seconds) if isinstance(seconds, int) and seconds > 0 else LIFE)
+    new = {**old, "access_token": token, "issued_at": now.isoformat(), "expires_at": ends.isoformat()}
     if isinstance(answer.get("permissions"), str) and answer["permissions"]:
         new["scope"] = answer["permissions"]
     return Refreshed(new, ends)

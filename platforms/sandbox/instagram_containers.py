@@ -50,6 +50,8 @@ class InstagramContainers:
     def __init__(self, emulator: Instagram) -> None:
         self._ig = emulator
         self._world = emulator.world
+        self._arrived: dict[str, bytes] = {}
+        """What came of uploads that are not whole; in memory only, as they are hours at most."""
 
     def routes(self, version: str) -> Sequence[Route]:
         """Of one Graph version."""
@@ -208,21 +210,27 @@ class InstagramContainers:
             made.failed = "2207026"
 
     async def upload(self, request: Request) -> Response:
-        """Bytes for a container that was made with ``upload_type=resumable``, whole or by ``file_url``."""
+        """Bytes for a container that was made with ``upload_type=resumable``: whole, piece by piece (each begins where
+        the one before ended), or by ``file_url``.
+        """
         made = self._world.media.get("instagram", request.args["id"])
         if made is None or made.account != signed_in(request).name or made.expired:
             raise self._ig.missing(request.args["id"])
         if not request.headers.get("authorization", "").lower().startswith("oauth "):
             raise self._ig.refuse(401)
-        size = request.headers.get("file_size", "")
         url = request.headers.get("file_url")
-        if made.finalized or (url is None and (request.headers.get("offset") != "0" or size != str(len(request.body)))):
+        held = self._arrived.get(made.media_id, b"")
+        offset, size = (request.headers.get(name, "") for name in ("offset", "file_size"))
+        fits = offset == str(len(held)) and size.isdigit() and len(held) + len(request.body) <= int(size)
+        if made.finalized or (url is None and not fits):
             trouble = {"retriable": False, "type": "ProcessingFailedError", "message": "Request processing failed"}
             return json_response({"debug_info": trouble}, 400)
         if url is not None:
             await self._video(made, url)
         else:
-            await self._settle(made, request.body)
+            self._arrived[made.media_id] = held + request.body
+            if len(self._arrived[made.media_id]) == int(size):
+                await self._settle(made, self._arrived.pop(made.media_id))
         self._world.media.save(made)
         return json_response({"success": True, "message": "Upload successful."})
 
@@ -260,7 +268,10 @@ class InstagramContainers:
         }
         failed = container.failed and code == "ERROR"
         told = f"Error: {MESSAGES[int(container.failed)][1]} ({container.failed})" if failed else words.get(code, "")
-        return {"id": container.media_id, "status_code": code, "status": told}
+        arrived = container.size if container.finalized else len(self._arrived.get(container.media_id, b""))
+        phase = {"status": "complete" if container.finalized else "in_progress", "bytes_transferred": arrived}
+        video = {"uploading_phase": phase} if "upload_type" in self.words(container) else None
+        return {"id": container.media_id, "status_code": code, "status": told, "video_status": video}
 
     def publishable(self, account: Account, creation_id: str) -> Media:
         """The container, if it may be published now. :raises RefusedError: it may not."""

@@ -84,8 +84,8 @@ class InstagramWorld:
                 return Answer(200, {"id": made} | (uri if "upload_type" in sent.form else {}))
             case ("POST", ["ig-api-upload", _, made]):
                 assert sent.headers["Authorization"].startswith("OAuth ")
-                assert sent.headers["file_size"] == str(len(sent.content))
-                self.uploaded[made] = sent.content
+                self.take(sent, len(sent.content))
+                assert sent.headers["file_size"] == str(len(self.uploaded[made]))
                 return Answer(200, {"success": True, "message": "Upload successful."})
             case ("POST", [_, who, "media_publish"]) if who == USER:
                 return self.publish(sent.form["creation_id"])
@@ -95,6 +95,9 @@ class InstagramWorld:
                 return Answer(200, {"data": shown})
             case (_, [_, "1790", "comments"]):
                 return self.comment(sent)
+            case ("GET", [_, node]) if node in self.containers and "video_status" in sent.params["fields"]:
+                phase = {"status": "in_progress", "bytes_transferred": len(self.uploaded.get(node, b""))}
+                return Answer(200, {"id": node, "video_status": {"uploading_phase": phase}})
             case ("GET", [_, node]) if node in self.containers:
                 return self.status(node)
             case ("GET", [_, node]) if node == USER:
@@ -102,6 +105,13 @@ class InstagramWorld:
             case ("GET", [_, node]):
                 return Answer(200, {"id": node, "permalink": f"https://www.instagram.com/p/{node}/"})
         return no(100, 33)
+
+    def take(self, sent: Sent, arrived: int) -> None:
+        """So many bytes of an upload, behind those that came before."""
+        made = sent.path.rsplit("/", 1)[-1]
+        held = self.uploaded.get(made, b"")
+        assert sent.headers["offset"] == str(len(held))
+        self.uploaded[made] = held + sent.content[:arrived]
 
     def comment(self, sent: Sent) -> Answer:
         if sent.method == "GET":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,45 @@ def test_a_token_is_renewed_between_its_first_day_and_its_last() -> None:
     assert isinstance(gone, AuthExpired)
     assert (gone.permanent, asked) == (True, 0)
     assert PLATFORM.capabilities.refresh_ahead_s == 10 * 86_400
+
+
+def test_a_token_whose_end_nobody_told_is_renewed_once_it_is_a_day_old() -> None:
+    ahead = timedelta(seconds=PLATFORM.capabilities.refresh_ahead_s)
+    before = datetime.now(UTC)
+    until = PLATFORM.expires_at({"access_token": "t", "login": "instagram"})
+    assert until is not None
+    due = until - ahead
+    assert timedelta(0) <= due - before - timedelta(hours=24) < timedelta(minutes=1)
+    # Where it is known since when it is there, so is its end; and what was told is believed.
+    issued = {"access_token": "t", "issued_at": NOW.isoformat()}
+    assert PLATFORM.expires_at(issued) == NOW + timedelta(days=60)
+    assert PLATFORM.expires_at({**issued, "expires_at": NOW.isoformat()}) == NOW
+    assert PLATFORM.expires_at(FACEBOOK_CREDENTIALS) is None
+    # Renewing learns the end; 60 days where the answer has none.
+    renewed, _ = refresh(Answer(200, {"access_token": "new"}), expires_at=None, issued_at=None)
+    assert isinstance(renewed, Refreshed)
+    assert renewed.expires_at == NOW + timedelta(days=60)
+    assert PLATFORM.expires_at(renewed.credentials) == renewed.expires_at
+
+
+def test_facebooks_data_access_ends_after_90_days() -> None:
+    ends = NOW + timedelta(days=90)
+    told = {**FACEBOOK_CREDENTIALS, "data_access_ends_at": ends.isoformat()}
+    assert Credentials.model_validate(told)
+    assert PLATFORM.access_ends_at(told) == ends
+    assert PLATFORM.access_ends_at(FACEBOOK_CREDENTIALS) is None
+    sooner = {**told, "expires_at": NOW.isoformat()}
+    assert PLATFORM.access_ends_at(sooner) == NOW
+    assert PLATFORM.expires_at(told) is None
+    assert PLATFORM.access_ends_at(INSTAGRAM_CREDENTIALS) is None
+
+
+def test_a_page_of_a_business_portfolio_is_asked_for_on_demand() -> None:
+    def scopes(**told: str) -> tuple[str, ...]:
+        return tuple(PLATFORM.connector.facts(told).scopes)
+
+    assert "business_management" not in scopes(login="facebook", business="no") + scopes(business="yes")
+    assert scopes(login="facebook", business="yes") == (*scopes(login="facebook"), "business_management")
 
 
 def test_a_pages_token_is_not_renewed() -> None:

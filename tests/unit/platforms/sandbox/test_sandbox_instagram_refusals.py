@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from browser import code_of, sign_in
-from sandbox_client import Client
+from sandbox_client import VIDEO, Client
 from sandbox_instagram_desk import TOKEN, Desk, clip, image, make, serving
 
 from platforms.base import (
@@ -251,3 +252,26 @@ def test_children_that_ran_out_are_made_anew(box: Sandbox, store: str) -> None:
     assert isinstance(desk.prepared(draft), Ready)
     assert isinstance(desk.finish(draft), Published)
     assert len(box.accepted()) == 1
+
+
+def test_an_upload_that_broke_off_is_gone_on_with(box: Sandbox) -> None:
+    box.configure(processing_s=0.0)
+    user = Desk(box).account.remote_id
+    desk = Desk(box, {"access_token": TOKEN, "login": "facebook", "ig_user_id": user})
+    draft = desk.draft("resumed", clip(None))
+    box.set_faults([{"step": "instagram.rupload", "kind": "reset_before", "count": 1}])
+    with pytest.raises(TransportError):
+        PLATFORM.prepare(desk.call(), draft)
+    [entry] = desk.checkpoint["items"]
+    url = entry["uri"].replace("https://rupload.facebook.com", box.url)
+
+    def piece(data: bytes, offset: int) -> int:
+        headers = {"Authorization": f"OAuth {TOKEN}", "offset": str(offset), "file_size": str(len(VIDEO))}
+        return requests.post(url, data=data, headers=headers, timeout=10).status_code
+
+    assert piece(VIDEO[:100], 0) == 200
+    assert piece(VIDEO[50:], 50) == 400
+    assert isinstance(desk.prepared(draft), Ready)
+    assert isinstance(desk.finish(draft), Published)
+    [row] = box.accepted()
+    assert row["content"]["pictures"][0]["sha256"] == hashlib.sha256(VIDEO).hexdigest()
