@@ -117,8 +117,14 @@ def lost_connection(error: BaseException) -> bool:
     )
 
 
-def repeat_safe(work: Callable[[], T], *, tries: int = 3, seconds: float = 10.0) -> T:
-    """Runs a transaction that carries its own identity, again if the connection was lost.
+def repeat_safe(
+    work: Callable[[], T],
+    *,
+    tries: int = 3,
+    seconds: float = 10.0,
+    when: Callable[[BaseException], bool] = lost_connection,
+) -> T:
+    """Runs a transaction that carries its own identity, again if the connection was lost (or ``when`` says so).
 
     Only for work that a second run leaves as the first did (ids chosen before, guarded updates).
 
@@ -129,6 +135,6 @@ def repeat_safe(work: Callable[[], T], *, tries: int = 3, seconds: float = 10.0)
     return tenacity.Retrying(
         stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(seconds),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
-        retry=tenacity.retry_if_exception(lost_connection),
+        retry=tenacity.retry_if_exception(when),
         reraise=True,
     )(work)

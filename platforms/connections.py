@@ -28,12 +28,20 @@ Address = tuple[int, int, int, str, Any]
 """Family, type, protocol, canonical name, socket address: what ``getaddrinfo`` gives."""
 
 
+MOMENT_S = 0.75
+"""How long each of several addresses may take to connect before the next is tried, seconds: two of them within the
+2 s that the fence allows."""
+
+
 class Journey:
     """What the connections of one thread need to know about the request that is under way."""
 
-    def __init__(self, flight: Flight, before_first_byte: Callable[[], None], effect: str = "") -> None:
+    def __init__(
+        self, flight: Flight, before_first_byte: Callable[[], None], effect: str = "", *, exacting: bool = False
+    ) -> None:
         self.flight = flight
         self.effect = effect
+        self._exacting = exacting
         self._before_first_byte = before_first_byte
 
     def departs(self, sock: socket.socket) -> None:
@@ -47,8 +55,14 @@ class Journey:
         self.flight.attach(sock)
         if failpoints.ARMED is not None:
             failpoints.hit(f"http.{self.effect}.connected", handle=sock)
-        # May raise, and then nothing has left this machine.
-        self._before_first_byte()
+        if self._exacting:
+            self.flight.nothing_after_the_end()
+        try:
+            self._before_first_byte()
+        except BaseException:
+            # Nothing has left this machine: the connection may end in the usual way.
+            self.flight.answered()
+            raise
         self.flight.sent = True
 
 
@@ -98,7 +112,8 @@ def resolve(host: str, port: int, timeout_s: float) -> list[Address]:
 def connect(connection: HTTPConnection, flight: Flight) -> socket.socket:
     """A connected socket to the connection's host, within what is left of the flight's time.
 
-    Each address gets its share of that time, so that one that does not answer leaves some to the next.
+    Each address gets a moment first: a dead one (IPv6 that leads nowhere, mostly) must not use up what the fence
+    allows. Only if none is there that soon does each get its share of the time.
     """
     try:
         addresses = resolve(connection.host, connection.port, flight.remaining())
@@ -107,10 +122,15 @@ def connect(connection: HTTPConnection, flight: Flight) -> socket.socket:
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     last: OSError | None = None
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+    rounds: list[tuple[Address, float | None]] = []
+    if len(addresses) > 1:
+        rounds += [(one, MOMENT_S) for one in addresses]
+    rounds += [(one, None) for one in addresses]
+    for tried, ((family, kind, protocol, _, address), moment_s) in enumerate(rounds):
         sock = socket.socket(family, kind, protocol)
+        share_s = flight.remaining() / (len(rounds) - tried)
         try:
-            sock.settimeout(flight.remaining() / (len(addresses) - tried))
+            sock.settimeout(share_s if moment_s is None else min(moment_s, share_s))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(address)
         except OSError as error:

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import os
 import socket
+import struct
 import threading
 import time
 
@@ -17,6 +18,9 @@ import time
 def running_seconds() -> float:
     """Seconds on a clock that goes on while the machine sleeps (macOS has it under another name)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC_RAW)
+
+
+LINGER_NOT, LINGER_AS_USUAL = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
 
 class Flight:
@@ -53,6 +57,28 @@ class Flight:
             self._handle = handle
             if self.expired:
                 self._shut()
+
+    def nothing_after_the_end(self) -> None:
+        """From here on nothing of this request is sent once we have given up, or have died.
+
+        The kernel would go on: what it has not got rid of when a socket is closed it sends again and again, for
+        minutes (measured: a request that arrived after its look-ups had found nothing). Without lingering it drops
+        that, and tells the other side; and it gives up by itself at the deadline.
+        """
+        with self._lock:
+            if self._handle is not None:
+                with contextlib.suppress(OSError):  # closed by the other side already
+                    self._handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+                    if hasattr(socket, "TCP_USER_TIMEOUT"):
+                        left_ms = max(int(1000 * (self.ends_at - time.monotonic())), 1)
+                        self._handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, left_ms)
+
+    def answered(self) -> None:
+        """The whole answer is there: the connection may be closed in the usual way."""
+        with self._lock:
+            if self._handle is not None:
+                with contextlib.suppress(OSError):
+                    self._handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_AS_USUAL)
 
     def cut(self) -> None:
         """Ends the request: whoever waits for its socket gets an error or the end of the stream."""

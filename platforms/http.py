@@ -77,6 +77,8 @@ class Client:
     :param deadline_s: for a whole request, seconds, from name resolution to the last byte of the answer.
     :param fence: called right before the first byte of a request that publishes, after connect and TLS; what
         it raises (``platforms.errors.FenceExpired``) reaches the caller as it is, and nothing is sent.
+    :param gate: called right before the first byte of every request, after the fence; as with that, what it raises
+        reaches the caller and nothing is sent.
     :param correlation_id: goes into our log lines, never to a platform.
     :param ca_bundle: a file of certificates to trust instead of certifi's.
     """
@@ -88,6 +90,7 @@ class Client:
         override: str | None = None,
         deadline_s: float = DEFAULT_DEADLINE_S,
         fence: Callable[[], None] | None = None,
+        gate: Callable[[], None] | None = None,
         correlation_id: str = "",
         user_agent: str = USER_AGENT,
         observe: Observe | None = None,
@@ -102,6 +105,7 @@ class Client:
         self._override = self._origin(override) if override else None
         self._deadline_s = deadline_s
         self._fence = fence
+        self._gate = gate
         self._correlation_id = correlation_id
         self._user_agent = user_agent
         self._observe = observe
@@ -230,7 +234,9 @@ class Client:
         publishes = effect is Effect.PUBLISHES
         # A stale keep-alive cannot be told from a lost answer: what publishes gets a connection of its own.
         adapter = Adapter(self._ca_bundle) if publishes else self._pool
-        CURRENT.journey = Journey(flight, self._departure if publishes else lambda: None, effect.value)
+        CURRENT.journey = Journey(
+            flight, self._departure if publishes else self._pass_gate, effect.value, exacting=publishes
+        )
         WATCHDOG.watch(flight)
         try:
             with _told_apart(flight):
@@ -247,15 +253,21 @@ class Client:
                 if flight.expired:
                     # A stream without a length ends like a whole one when the socket is shut.
                     raise TimeoutError
+                flight.answered()
         finally:
             CURRENT.journey = None
             if publishes:
                 adapter.close()
         return Reply(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body, url)
 
+    def _pass_gate(self) -> None:
+        if self._gate is not None:
+            self._gate()
+
     def _departure(self) -> None:
         if self._fence is not None:
             self._fence()
+        self._pass_gate()
         self.publish_sent = True
         self.publish_sent_at = time.time()
 

@@ -29,6 +29,10 @@ log = logger(__name__)
 accounts = table_of(Account)
 posts = table_of(ScheduledPost)
 switches = table_of(Switch)
+STOP_LOCK = "pg_advisory_xact_lock(hashtextextended('schedulerx: stop', 0))"
+STOP_LOCK_SHARED = STOP_LOCK.replace("lock(", "lock_shared(", 1)
+"""SQL: whoever writes an intent shares it, whoever presses the stop button has it alone: once that is pressed, no
+intent is on its way to being committed."""
 ALL_STOPPED = select(switches.c.name).where(switches.c.name == "all")
 webhooks = table_of(Webhook)
 
@@ -124,7 +128,7 @@ def add(
         module = registry.get(platform)
     except UnknownPlatform as error:
         raise Refused(str(error)) from None
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise Refused(f"{name!r} cannot be an account's name: letters, digits, dots, dashes and _, at most 63")
     try:
         module.credentials_model.model_validate(dict(credentials))
@@ -294,6 +298,7 @@ def pause(conn: Connection, target: str | None, *, by: str, why: str = "") -> in
     :raises UnknownAccount: there is none.
     """
     if target is None:
+        conn.execute(text(f"SELECT {STOP_LOCK}"))
         conn.execute(
             text("INSERT INTO switches (name, by, why) VALUES ('all', :by, :why) ON CONFLICT (name) DO NOTHING"),
             {"by": by, "why": why},

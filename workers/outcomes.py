@@ -87,7 +87,7 @@ def keep(settings: Settings, report: Report) -> Status | None:
         return status
 
 
-def waits(error: DBAPIError | PoolTimeout) -> bool:
+def waits(error: BaseException) -> bool:
     """Whether it gets better by itself: Postgres is away, or takes no writes just now; or too many wait for it."""
     return lost_connection(error) or isinstance(error, InternalError | PoolTimeout)
 

@@ -23,13 +23,14 @@ from platforms.base import (
     Refreshed,
     Rejected,
 )
-from platforms.errors import TransportError
+from platforms.errors import FenceExpired, TransportError
 from scheduler import accounts as profiles
 from scheduler.logging import logger
 from scheduler.settings import Settings
 from workers import token_spool
 from workers.context import running_seconds, worker_name
-from workers.not_published import hold_for_reconnect
+from workers.not_published import FENCE, hold_for_reconnect
+from workers.outcomes import waits
 
 log = logger(__name__)
 posts = table_of(ScheduledPost)
@@ -37,6 +38,14 @@ attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
 
 REFRESH_LEASE_S = 60.0
+ASK_WITHIN_S = 20.0
+"""How long after it took the lease a worker may still send a request for new tokens, seconds. With the deadline of a
+request, and what comes after it, well inside the lease: nobody else asks meanwhile with the same refresh token."""
+ASK_DEADLINE_S = 20.0
+TAKE_OVER_S = 300.0
+"""How much longer than its lease a refresh is left to the machine that began it, seconds: should it have had the
+answer, that is in its spool folder (or in the hands of a worker that waits for Postgres), and asking again with a
+spent refresh token can cost the account its access."""
 REFRESH_PAUSE_S = 60.0
 STORE_TOKENS_S = 24 * 3600.0
 """How long Postgres may be away while new tokens wait to be stored, seconds."""
@@ -50,18 +59,27 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     One holder at a time by a committed lease; no transaction is open during the call; what the platform gave
     is stored by compare-and-set and kept trying until it is.
     """
-    me = worker_name()
+    began = running_seconds()
     with transaction(settings.database()) as conn:
         row = conn.execute(
             text("""
                 UPDATE accounts SET refresh_leased_by = :me,
                        refresh_lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s)
                  WHERE id = :id AND token_version = :version AND deleted_at IS NULL AND state = 'active'
-                   AND (refresh_lease_expires_at IS NULL OR refresh_lease_expires_at < clock_timestamp())
+                   AND (refresh_lease_expires_at IS NULL
+                        OR refresh_lease_expires_at + make_interval(secs => CASE WHEN refresh_leased_by LIKE :here
+                           THEN 0 ELSE :take_over_s END) < clock_timestamp())
                    AND (refresh_after IS NULL OR refresh_after < clock_timestamp())
                 RETURNING *
             """),
-            {"id": account_id, "version": token_version, "me": me, "lease_s": REFRESH_LEASE_S},
+            {
+                "id": account_id,
+                "version": token_version,
+                "me": f"{worker_name()} {settings.spool_id}",
+                "here": f"% {settings.spool_id}",
+                "lease_s": REFRESH_LEASE_S,
+                "take_over_s": TAKE_OVER_S,
+            },
         ).one_or_none()
     hit("refresh.leased", account_id)
     if row is None:
@@ -75,7 +93,7 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     # A worker that died may have used the refresh token: asking again with it could cost the account its access.
     answer: Any = token_spool.take(settings, cipher, account_id, token_version)
     if answer is None:
-        answer = _ask(settings, row, cipher)
+        answer = _ask(settings, row, cipher, began)
         hit("refresh.answered", account_id)
         if isinstance(answer, Refreshed):
             token_spool.put(settings, cipher, account_id, token_version, answer)
@@ -87,14 +105,18 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
             return stored
 
     # New tokens exist only here until they are stored: a rotated refresh token must not be lost to an outage.
-    stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S)
+    stored = repeat_safe(write, tries=100_000, seconds=STORE_TOKENS_S, when=waits)
     token_spool.drop(settings, account_id, token_version)
     log.info("token.refresh", account=f"{row.platform}:{row.name}", answer=type(answer).__name__, stored=stored)
     return stored
 
 
-def _ask(settings: Settings, row: Row[Any], cipher: Cipher) -> Any:
-    """The platform's answer."""
+def _ask(settings: Settings, row: Row[Any], cipher: Cipher, began: float) -> Any:
+    """The platform's answer.
+
+    :param began: when the lease was asked for, on the clock that counts sleep. A worker that was stopped meanwhile
+        does not ask: somebody else may have, and the platform takes the second use of a refresh token for theft.
+    """
     module = registry.get(row.platform)
     log.info(
         "security.credentials_used",
@@ -107,7 +129,16 @@ def _ask(settings: Settings, row: Row[Any], cipher: Cipher) -> Any:
     read_at = running_seconds()
     from platforms.http import Client  # here: only refreshing builds its own, and requests needs 6 MB
 
-    http = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=REFRESH_LEASE_S / 2)
+    def in_time() -> None:
+        if running_seconds() - began > ASK_WITHIN_S:
+            raise FenceExpired
+
+    http = Client(
+        api_hosts=module.api_hosts,
+        override=settings.api_url(row.platform),
+        deadline_s=ASK_DEADLINE_S,
+        gate=in_time,
+    )
     call = Call(
         http=http,
         account=profiles.reference(row),
@@ -116,6 +147,8 @@ def _ask(settings: Settings, row: Row[Any], cipher: Cipher) -> Any:
     )
     try:
         return module.refresh(call)
+    except FenceExpired:
+        return NotSent(FENCE, "too much time passed before the platform was asked; nothing was sent")
     except TransportError as error:
         return NotSent(error.code, error.detail)
 
@@ -162,9 +195,11 @@ def _refreshed(
         return False
     if answer is None or (isinstance(answer, AuthExpired) and answer.permanent) or isinstance(answer, Rejected):
         message = getattr(answer, "message", "its token does not renew, and the platform refuses it")
-        conn.execute(
+        marked = conn.execute(
             update(accounts).where(this).values(state="needs_reconnect", state_reason=sayable(message)[:500], **free)
-        )
+        ).rowcount
+        if not marked:
+            return False  # it was connected again, or renewed, meanwhile: this answer is about tokens of the past
         for row in conn.execute(
             select(posts.c.id, posts.c.generation).where(
                 posts.c.account_id == account_id, posts.c.status == Status.RETRYING.value

@@ -17,6 +17,7 @@ from db.session import transaction
 from media.probe import Probe
 from platforms import registry
 from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platform, ReplyTo, Violation
+from scheduler.accounts import STOP_LOCK_SHARED
 from scheduler.checking import reachable
 from scheduler.content import Parts, parts_of
 from scheduler.logging import logger
@@ -47,9 +48,10 @@ LOAD = """
       JOIN posts p ON p.id = s.post_id
      WHERE s.id = :id
 """
-LOCKED = text(LOAD + " FOR NO KEY UPDATE OF a")
+LOCKED = text(LOAD.replace("SELECT s.id,", f"SELECT {STOP_LOCK_SHARED}, s.id,", 1) + " FOR NO KEY UPDATE OF a")
 """The account's lock comes first, everywhere, and the scheduled post's second. NO KEY: a script that inserts
-a post for this account meanwhile is not kept waiting."""
+a post for this account meanwhile is not kept waiting. And the stop button's: who presses it waits for the intents that
+are being written, and those that come after see it."""
 PLAIN = text(LOAD)
 MEDIA = text("""
     SELECT m.position, m.alt, m.asset_id, a.name, a.probe, a.source_url, r.id AS rendition_id, r.state, r.sha256,

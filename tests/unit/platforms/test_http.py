@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import socket
 import ssl
+import struct
 import threading
 import time
 from pathlib import Path
@@ -389,3 +391,71 @@ def test_the_observer_is_told_of_each_request() -> None:
 
 def test_tls_versions_before_1_2_are_off() -> None:
     assert connections.trust(None).minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def options_of(connection: socket.socket) -> tuple[tuple[int, int], int]:
+    """(lingering, seconds) and the longest that sent bytes may stay unacknowledged, milliseconds."""
+    linger = struct.unpack("ii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+    return (linger[0], linger[1]), connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux's")
+@pytest.mark.parametrize(
+    ("effect", "linger"), [(Effect.PUBLISHES, (1, 0)), (Effect.READ, (0, 0))], ids=["publishes", "reads"]
+)
+def test_the_kernel_sends_nothing_of_a_publishing_call_after_we_gave_up(
+    effect: Effect, linger: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after the deadline nor after our death: a request that arrives later than its look-ups doubles a post."""
+    seen: list[tuple[tuple[int, int], int]] = []
+    send = socket.socket.sendall
+
+    def note(self: socket.socket, *data: object) -> None:
+        seen.append(options_of(self))
+        send(self, *data)  # type: ignore[arg-type]  # as it came
+
+    monkeypatch.setattr(socket.socket, "sendall", note)
+    with serving(answering(answer())) as server, client() as http:
+        http.request("POST", server.url, effect=effect, json={"text": "hello"}, timeout_s=7.0)
+    assert seen[0][0] == linger
+    assert (6000 <= seen[0][1] <= 7000) is (effect is Effect.PUBLISHES)
+
+
+@pytest.mark.parametrize(("effect", "whole"), [(Effect.PUBLISHES, False), (Effect.PREPARES, True)], ids=str)
+def test_a_request_that_the_platform_gets_to_after_our_deadline_is_not_there_any_more(
+    effect: Effect, whole: bool
+) -> None:
+    """All of it was handed to the kernel in time; the platform was too busy to read it until we had given up."""
+    body = {"text": "x" * 300_000}
+    with contextlib.closing(socket.socket()) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with client() as http, pytest.raises(TransportError) as caught:
+            http.request("POST", url, effect=effect, json=body, timeout_s=0.5)
+        assert (caught.value.sent, caught.value.code) == (True, "timeout")
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(5)
+            try:
+                received = len(read_request(connection))
+            except ConnectionResetError:
+                received = 0
+    assert (received > len(body["text"])) is whole
+
+
+def test_of_several_addresses_a_dead_one_uses_up_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 that leads nowhere must not keep a post from ever passing its fence."""
+    with serving(answering(answer())) as server, contextlib.closing(socket.socket()) as listener:
+        # It takes one connection and no more: the next is never answered, as in a black hole.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        dead = int(listener.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", dead)):
+            found = [connections.resolve("127.0.0.1", port, 1.0)[0] for port in (dead, server.port)]
+            monkeypatch.setattr(connections, "resolve", lambda *_: found)
+            began = time.monotonic()
+            with client() as http:
+                assert http.request("GET", server.url, effect=Effect.READ).status == 200
+    assert connections.MOMENT_S <= time.monotonic() - began < 2.0
