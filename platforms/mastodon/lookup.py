@@ -6,12 +6,9 @@ guards against what it cannot see.
 
 from __future__ import annotations
 
-import enum
-import html
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from html.parser import HTMLParser
+from urllib.parse import quote
 
 from platforms.base import (
     Absent,
@@ -27,117 +24,19 @@ from platforms.base import (
     Reconciled,
     Reply,
 )
+from platforms.clock_skew import ClockUnusableError, skew
 from platforms.mastodon import api
-from platforms.mastodon.models import Options
-from platforms.outcomes import mapping, objects, retry_after_s, utc
-from platforms.x.length import normalize
+from platforms.mastodon.likeness import Likeness, Sought
+from platforms.outcomes import objects, retry_after_s, utc
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""Our clock and the server's may differ by as much."""
+"""How much earlier than the attempt a status may seem to be. What the clocks differ by is corrected before; this is for
+what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 40
 """The most that a server gives at once. Source: OpenAPI 4.7.0, 2026-08."""
 MAX_PAGES = 10
-
-
-class Likeness(enum.Enum):
-    """How a status compares with the draft."""
-
-    SAME = "same"
-    OTHER = "other"
-    UNDECIDED = "undecided"
-
-
-# --- Text -------------------------------------------------------------------------------------------------
-
-
-class _Plain(HTMLParser):
-    """The text of a status without its markup. Shortened links keep their hidden parts, so nothing is lost."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the parser's
-        if tag in {"br", "p", "div", "li", "blockquote", "pre"}:
-            self.pieces.append("\n")
-
-
-def plain(markup: str) -> str:
-    """The text of a status from its HTML."""
-    parser = _Plain()
-    parser.feed(markup)
-    parser.close()
-    return "".join(parser.pieces)
-
-
-_REMOTE = re.compile(r"(@[\w.-]*\w)@[\w.-]*\w")
-_SIGNS = re.compile(r"[\W_]+")
-
-
-def tidy(text: str) -> str:
-    """One form for a text as it was sent and as it is shown: blanks as one, mentions without their server."""
-    return " ".join(_REMOTE.sub(r"\1", normalize(html.unescape(text))).split())
-
-
-def bare(text: str) -> str:
-    """Only letters and digits: the same for a text whose marks a server has turned into markup."""
-    return _SIGNS.sub("", tidy(text)).casefold()
-
-
-# --- Comparing --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sought:
-    """The draft, ready to be compared."""
-
-    text: str
-    bare: str
-    warning: str
-    media_ids: frozenset[str]
-    media_count: int
-    choices: tuple[str, ...]
-    answers: str
-    """The status it answers, for a part of a thread; else empty."""
-
-    @classmethod
-    def of(cls, call: Call, draft: Draft) -> Sought:
-        options = Options.model_validate(dict(draft.options))
-        # Also entries that have run out by now: they may have been attached in time.
-        ids = {str(entry["id"]) for entry in objects(call.checkpoint.get("media")) if entry.get("id")}
-        choices = tuple(tidy(choice) for choice in options.poll.options) if options.poll else ()
-        return cls(
-            tidy(draft.text),
-            bare(draft.text),
-            tidy(options.spoiler_text),
-            frozenset(ids),
-            len(draft.media),
-            choices,
-            draft.reply_to.remote_id if draft.reply_to else "",
-        )
-
-    def compare(self, status: dict[str, Json]) -> Likeness:
-        """Media decide where there are any: their ids are ours alone. Else text, warning and poll."""
-        if status.get("reblog") or str(status.get("in_reply_to_id") or "") != self.answers:
-            return Likeness.OTHER
-        files = objects(status.get("media_attachments"))
-        if self.media_count and self.media_ids:
-            return Likeness.SAME if {str(file.get("id")) for file in files} & self.media_ids else Likeness.OTHER
-        if bool(files) != bool(self.media_count):
-            return Likeness.OTHER
-        shown = tuple(tidy(str(choice.get("title"))) for choice in objects(mapping(status.get("poll")).get("options")))
-        if shown != self.choices:
-            return Likeness.OTHER
-        text = tidy(plain(str(status.get("content") or "")))
-        if text == self.text and tidy(str(status.get("spoiler_text") or "")) == self.warning:
-            return Likeness.SAME
-        return Likeness.UNDECIDED if bare(text) == self.bare else Likeness.OTHER
-
-
-# --- Reading the account's statuses -------------------------------------------------------------------------
+MAX_SOURCES = 5
+"""Statuses whose source is asked for, as the server may have rendered a text into something else."""
 
 
 def _page(call: Call, user: str, before: str | None) -> Reply:
@@ -165,11 +64,13 @@ def _own_id(call: Call) -> str | Reconciled:
 class _Search:
     """What was found so far."""
 
+    call: Call
     sought: Sought
     doubt: Doubt
     since: datetime
-    same: list[tuple[datetime, Found]]
+    same: list[tuple[datetime, Found]] = field(default_factory=list)
     undecided: bool = False
+    sources: int = 0
 
     def read(self, statuses: list[dict[str, Json]]) -> bool:
         """Takes a page in; True where it reaches back far enough."""
@@ -184,6 +85,8 @@ class _Search:
             if not remote_id or remote_id in self.doubt.taken_remote_ids:
                 continue
             likeness = self.sought.compare(status)
+            if likeness is Likeness.UNDECIDED and self._was_written(remote_id, status):
+                likeness = Likeness.SAME
             if likeness is Likeness.SAME and created is not None:
                 url = status.get("url") or status.get("uri")
                 self.same.append((created, Found(remote_id, str(url) if url else None, created)))
@@ -191,19 +94,37 @@ class _Search:
                 self.undecided = True
         return reached
 
+    def _was_written(self, remote_id: str, status: dict[str, Json]) -> bool:
+        """Whether the draft's text is the source of a status that shows the same words in another way.
+
+        A source that differs proves nothing: a server may have changed it, too. Nor does one that is not told.
+        """
+        if self.sources >= MAX_SOURCES or not self.sought.has_choices_of(status):
+            return False
+        self.sources += 1
+        path = f"/api/v1/statuses/{quote(remote_id, safe='')}/source"
+        source = api.good(api.request(self.call, "GET", path, effect=Effect.READ))
+        text = source.get("text")
+        return isinstance(text, str) and self.sought.says(text, str(source.get("spoiler_text") or ""))
+
 
 def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
     """Reads back to a minute before the attempt began, and no less: only then ``Absent`` counts."""
     user = _own_id(call)
     if not isinstance(user, str):
         return user
-    search = _Search(Sought.of(call, draft), doubt, doubt.started_at - CLOCK_MARGIN, [])
+    search = _Search(call, Sought.of(call, draft), doubt, doubt.started_at - CLOCK_MARGIN)
     before: str | None = None
     for _ in range(MAX_PAGES):
         reply = _page(call, user, before)
         answer = reply.json()
         if reply.status != 200 or not isinstance(answer, list):
             return _failure(call, reply)
+        if before is None:
+            try:
+                search.since += skew(reply, call.now())
+            except ClockUnusableError as error:
+                return Inconclusive(str(error))
         statuses = objects(answer)
         reached = search.read(statuses)
         last = str(statuses[-1].get("id") or "") if statuses else ""

@@ -13,9 +13,9 @@ import pytest
 from conformance import Subject, World, prepared
 from fake_http import NOW, Answer, FakeHttp, Sent
 from jsonschema import Draft202012Validator
-from world_mastodon import MASTODON_SUBJECT, SERVER
+from world_mastodon import MASTODON_ACCOUNT, MASTODON_SUBJECT, SERVER
 
-from platforms.base import Doubt
+from platforms.base import Doubt, Draft
 
 SHARED = Path(os.environ.get("SCHEDULERX_SHARED") or Path(__file__).parents[2].parent / "shared") / "specs"
 FILE = SHARED / "mastodon-openapi.json"
@@ -94,11 +94,22 @@ def no_newer(sent: Sent) -> Answer:
     return Answer(200, {"id": "42", "username": "acme"})
 
 
+def renders(sent: Sent) -> Answer:
+    """A server that has made markup of a text, and tells its source."""
+    if sent.path.endswith("/source"):
+        return Answer(200, {"id": "1", "text": "*hi*", "spoiler_text": ""})
+    row = {"id": "1", "created_at": NOW.isoformat(), "content": "<p><em>hi</em></p>", "spoiler_text": ""}
+    return Answer(200, [] if "max_id" in sent.params else [row])
+
+
 @functools.cache
 def sent() -> tuple[Sent, ...]:
     old = FakeHttp(no_newer)
     MASTODON_SUBJECT.platform.identify(MASTODON_SUBJECT.call(old))
-    return (*life_of(MASTODON_SUBJECT), *old.sent)
+    rendering = FakeHttp(renders)
+    draft = Draft("*hi*", MASTODON_ACCOUNT)
+    MASTODON_SUBJECT.platform.reconcile(MASTODON_SUBJECT.call(rendering), draft, Doubt(NOW, None, frozenset()))
+    return (*life_of(MASTODON_SUBJECT), *old.sent, *rendering.sent)
 
 
 def operation(request: Sent) -> tuple[str, dict[str, Any]]:
@@ -169,6 +180,7 @@ def test_each_request_is_as_the_document_says() -> None:
         "read GET /api/v1/media/{id}",
         "publishes POST /api/v1/statuses",
         "read GET /api/v1/accounts/{id}/statuses",
+        "read GET /api/v1/statuses/{id}/source",
     }
 
 

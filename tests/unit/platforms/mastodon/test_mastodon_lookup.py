@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from worlds import picture
 
 from platforms.base import Absent, AccountRef, Doubt, Draft, Found, Inconclusive
 from platforms.mastodon import PLATFORM
-from platforms.mastodon.lookup import MAX_PAGES, PAGE, plain, tidy
+from platforms.mastodon.likeness import plain, tidy
+from platforms.mastodon.lookup import MAX_PAGES, PAGE
 from platforms.sandbox.mastodon_text import as_html
 
 DOUBT = Doubt(NOW - timedelta(seconds=70), None, frozenset())
@@ -34,6 +36,8 @@ def status(number: int, content: str = "<p>hi</p>", **more: Any) -> dict[str, An
 
 def look(draft: Draft, *statuses: dict[str, Any], checkpoint: dict[str, Any] | None = None, taken: str = "") -> Any:
     def world(sent: Sent) -> Answer:
+        if sent.path.endswith("/source"):
+            return Answer(404, {"error": "Record not found"})
         before = sent.params.get("max_id")
         rows = [row for row in statuses if before is None or int(row["id"]) < int(before)]
         return Answer(200, rows[: int(sent.params["limit"])])
@@ -146,6 +150,27 @@ def test_reading_stops_where_it_is_old_enough() -> None:
 def test_too_many_to_read_is_no_absence() -> None:
     rows = [status(10_000 - index, "<p>x</p>") for index in range(MAX_PAGES * PAGE + 1)]
     assert isinstance(look(draft(), *rows), Inconclusive)
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "kind"),
+    [
+        (0, -59, Found),
+        (0, -61, Absent),
+        # Our clock is two minutes ahead: the status seems to be from before the attempt.
+        (-120, -119, Found),
+        (-120, -181, Absent),
+        # Our clock is behind: an older status of the same words seems to be from after it.
+        (3600, 3601, Found),
+        (3600, 3539, Absent),
+        (3 * 86_400, 0, Inconclusive),
+    ],
+)
+def test_the_servers_own_clock_decides_what_is_older(skew: float, made: float, kind: type) -> None:
+    row = status(1, at=DOUBT.started_at + timedelta(seconds=made))
+    headers = {"Date": format_datetime(NOW + timedelta(seconds=skew), usegmt=True)}
+    http = FakeHttp(lambda sent: Answer(200, [] if "max_id" in sent.params else [row], headers))
+    assert isinstance(PLATFORM.reconcile(MASTODON_SUBJECT.call(http), draft(), DOUBT), kind)
 
 
 def test_a_short_page_is_not_the_end() -> None:
