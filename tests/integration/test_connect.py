@@ -209,6 +209,7 @@ def go_out(desk: Desk, platform: str, media: MediaItem, options: dict[str, Any])
         if isinstance(outcome, Ready):
             step = module.publish
         elif isinstance(outcome, Processing):
+            checkpoint.update(outcome.checkpoint or {})
             step = module.poll if step is not module.prepare else module.prepare
             threading.Event().wait(0.02)
         else:

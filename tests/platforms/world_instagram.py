@@ -95,11 +95,8 @@ class InstagramWorld:
                 return Answer(200, {"data": shown})
             case (_, [_, "1790", "comments"]):
                 return self.comment(sent)
-            case ("GET", [_, node]) if node in self.containers and "video_status" in sent.params["fields"]:
-                phase = {"status": "in_progress", "bytes_transferred": len(self.uploaded.get(node, b""))}
-                return Answer(200, {"id": node, "video_status": {"uploading_phase": phase}})
             case ("GET", [_, node]) if node in self.containers:
-                return self.status(node)
+                return self.status(node, sent.params["fields"])
             case ("GET", [_, node]) if node == USER:
                 return Answer(200, {"id": USER, "username": "acme", "name": "Acme"})
             case ("GET", [_, node]):
@@ -121,7 +118,10 @@ class InstagramWorld:
         self.comments.append(made)
         return Answer(200, {"id": made["id"]})
 
-    def status(self, made: str) -> Answer:
+    def status(self, made: str, fields: str) -> Answer:
+        if fields == "video_status":
+            phase = {"status": "in_progress", "bytes_transferred": len(self.uploaded.get(made, b""))}
+            return Answer(200, {"id": made, "video_status": {"uploading_phase": phase}})
         held = self.containers[made]
         held["looks"] += 1
         code = held["status"] or ("FINISHED" if held["looks"] > 1 else "IN_PROGRESS")
