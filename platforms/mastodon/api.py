@@ -15,6 +15,7 @@ from platforms.base import (
     RateLimited,
     Rejected,
     Reply,
+    Streamed,
     Unknown,
 )
 from platforms.mastodon.models import NO_SERVER, server_origin
@@ -50,8 +51,7 @@ def request(
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
     json: Json = None,
-    form: Mapping[str, str] | None = None,
-    files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    content: Streamed | None = None,
     timeout_s: float | None = None,
 ) -> Reply:
     """The server's answer, whatever its status. ``path`` begins with ``/api``.
@@ -65,8 +65,7 @@ def request(
         headers={**oauth.bearer(str(call.credentials["access_token"])), **(headers or {})},
         params=params,
         json=json,
-        form=form,
-        files=files,
+        content=content,
         timeout_s=timeout_s,
     )
 

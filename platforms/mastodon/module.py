@@ -34,10 +34,12 @@ from platforms.base import (
     ReconcileKind,
     Refreshed,
     Rejected,
+    Reply,
     Transport,
     Unknown,
     Violation,
 )
+from platforms.errors import FenceExpired, TransportError
 from platforms.kinds import ANIMATION, PICTURE, VIDEO, KindOfPost
 from platforms.mastodon import api, connect, lookup, upload
 from platforms.mastodon.limits import FACT, Limits
@@ -214,35 +216,55 @@ class Mastodon:
         return upload.advance(call, draft)
 
     def publish(self, call: Call, draft: Draft) -> PublishOutcome:
-        """Posts. What ran out or was lost since ``prepare`` is uploaded first."""
+        """Posts. What has run out since ``prepare`` is uploaded first."""
+        if upload.are_lost(upload.entries(call, draft)):
+            # After that answer the account's statuses were read, and none has these files: they are gone.
+            upload.forget(call)
+            return NotSent("media_not_ready", "The server has dropped the uploaded files.")
         if not all(upload.is_ready(entry) for entry in upload.entries(call, draft)):
             outcome = upload.advance(call, draft)
             if not isinstance(outcome, Ready):
                 return self._not_ready(outcome)
         entries = upload.entries(call, draft)
-        # Committed before the first byte: a server that then says the files are taken has our own post.
-        sent_before = upload.note_sending(call, entries)
-        body = self._body(draft, [str(entry["id"]) for entry in entries])
-        reply = api.request(
-            call,
-            "POST",
-            "/api/v1/statuses",
-            effect=Effect.PUBLISHES,
-            headers={"Idempotency-Key": call.platform_key},
-            json=body,
-        )
+        # Committed before the first byte: a server that then says the files are taken may have our own post.
+        in_doubt = upload.note_sending(call, entries)
+        try:
+            reply = self._send(call, draft, entries)
+        except (TransportError, FenceExpired) as error:
+            if not (in_doubt or getattr(error, "sent", False)):
+                upload.note_refused(call, entries)
+            raise
         status = api.good(reply)
         remote_id = status.get("id")
         if remote_id:
             url = status.get("url") or status.get("uri")
             return Published(str(remote_id), str(url) if url else None)
         if draft.media and api.has_lost_media(reply):
-            if sent_before:
-                # Gone or attached, the server does not say which: an earlier try of ours may have got through.
-                return Unknown("media_attached", f"The server: {api.message_of(reply)}", reply.status)
-            call.save(media=[])
-            return NotSent("media_lost", "The server has dropped the uploaded files.", reply.status, 1.0)
-        return api.refusal_of_post(call, reply)
+            return self._without_media(call, entries, reply, in_doubt=in_doubt)
+        refused = api.refusal_of_post(call, reply)
+        if not (in_doubt or isinstance(refused, Unknown)):
+            upload.note_refused(call, entries)
+        return refused
+
+    def _send(self, call: Call, draft: Draft, entries: list[upload.Entry]) -> Reply:
+        return api.request(
+            call,
+            "POST",
+            "/api/v1/statuses",
+            effect=Effect.PUBLISHES,
+            headers={"Idempotency-Key": call.platform_key},
+            json=self._body(draft, [str(entry["id"]) for entry in entries]),
+        )
+
+    @staticmethod
+    def _without_media(call: Call, entries: list[upload.Entry], reply: Reply, *, in_doubt: bool) -> PublishOutcome:
+        """What it means that the server does not know the files, or has attached them; it does not say which."""
+        if in_doubt:
+            # An earlier try of ours may have got through after all.
+            upload.note_lost(call, entries)
+            return Unknown("media_attached", f"The server: {api.message_of(reply)}", reply.status)
+        upload.forget(call)
+        return NotSent("media_not_ready", "The server has dropped the uploaded files.", reply.status, 1.0)
 
     @staticmethod
     def _not_ready(outcome: PrepareOutcome) -> PublishOutcome:

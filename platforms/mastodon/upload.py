@@ -1,7 +1,11 @@
 """Files for a status, ahead of it: upload with alt text, wait until the server has processed them.
 
-Every step is in the checkpoint (``media``: one entry per file) before the next request. An upload that was not
-heard of again leaves a file behind that nobody sees; the server drops it by itself.
+A file is read while it is sent, never into memory as a whole. Every step is in the checkpoint (``media``: one entry
+per file) before the next request; a long upload is noted there as well, which renews the lease. An upload that was
+not heard of again leaves a file behind that nobody sees; the server drops it by itself.
+
+``sent`` in an entry says that a status with the file may have been made: a try was begun, and was not answered with a
+refusal. ``lost`` says that the server then did not know the file any more.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from datetime import timedelta
 
 from platforms.base import Call, Draft, Effect, Json, MediaItem, NotSent, PrepareOutcome, Processing, Ready, Rejected
 from platforms.mastodon import api
+from platforms.multipart import FormUpload
 from platforms.outcomes import objects, utc
 
 LIFETIME = timedelta(hours=12)
@@ -19,6 +24,9 @@ POLL_S = 2.0
 SLOWEST = 250_000
 """Bytes a second that an upload is given time for."""
 LONGEST_S = 600.0
+"""Seconds; slower servers and larger files do not fit ahead of a post."""
+BEAT = timedelta(seconds=30)
+"""How often a long upload says that it is alive, which renews the lease."""
 
 Entry = dict[str, Json]
 Stop = api.Refusal | Processing
@@ -59,6 +67,27 @@ def note_sending(call: Call, known: list[Entry]) -> bool:
     return before
 
 
+def note_refused(call: Call, known: list[Entry]) -> None:
+    """Notes that no status was made of the try that ``note_sending`` had noted."""
+    if known:
+        _save(call, [{name: value for name, value in entry.items() if name != "sent"} for entry in known])
+
+
+def note_lost(call: Call, known: list[Entry]) -> None:
+    """Notes that the server does not know the files, or has attached them."""
+    _save(call, [{**entry, "lost": True} for entry in known])
+
+
+def are_lost(known: list[Entry]) -> bool:
+    """Whether that was noted at an earlier try."""
+    return any(entry.get("lost") for entry in known)
+
+
+def forget(call: Call) -> None:
+    """Has the files uploaded anew."""
+    _save(call, [])
+
+
 def advance(call: Call, draft: Draft) -> PrepareOutcome:
     """Goes on from the checkpoint as far as it can; ``Processing`` while the server works on a file."""
     known = entries(call, draft)
@@ -84,19 +113,27 @@ def _save(call: Call, known: list[Entry]) -> None:
 def _send(call: Call, item: MediaItem, known: list[Entry], index: int) -> Stop | None:
     if item.read is None:
         raise ValueError("Mastodon takes bytes, and this draft's media cannot be read.")
-    with item.read() as source:
-        data = source.read()
     # A name of our own: the author's may tell what nobody else shall know.
     name = f"{item.sha256[:24] or 'file'}.{_ENDINGS.get(item.mime, 'bin')}"
-    reply = api.request(
-        call,
-        "POST",
-        "/api/v2/media",
-        effect=Effect.PREPARES,
-        form={"description": item.alt} if item.alt else None,
-        files={"file": (name, data, item.mime)},
-        timeout_s=min(30.0 + item.size / SLOWEST, LONGEST_S),
-    )
+    fields = {"description": item.alt} if item.alt else {}
+    last = [call.now()]
+
+    def beat() -> None:
+        if call.now() - last[0] >= BEAT:
+            last[0] = call.now()
+            call.save(uploading_since=last[0].isoformat())
+
+    with item.read() as source:
+        form = FormUpload(fields, source, item.size, name="file", file_name=name, mime=item.mime, beat=beat)
+        reply = api.request(
+            call,
+            "POST",
+            "/api/v2/media",
+            effect=Effect.PREPARES,
+            headers={"Content-Type": form.content_type},
+            content=form,
+            timeout_s=min(30.0 + item.size / SLOWEST, LONGEST_S),
+        )
     media_id = api.good(reply).get("id")
     if not media_id:
         return api.refusal(call, reply)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from conformance import prepared
-from fake_http import NOW, Answer, FakeHttp, Sent
+from fake_http import Answer, FakeHttp, Sent
 from pydantic import ValidationError
-from world_mastodon import CLIP, MASTODON_ACCOUNT, MASTODON_SUBJECT, SERVER, MastodonWorld
+from world_mastodon import CLIP, MASTODON_ACCOUNT, MASTODON_SUBJECT, SERVER, MastodonWorld, form_of
 from worlds import picture
 
 from platforms.base import (
@@ -20,11 +18,7 @@ from platforms.base import (
     Identity,
     MediaKind,
     NotSent,
-    Processing,
     Published,
-    Ready,
-    Rejected,
-    Unknown,
 )
 from platforms.mastodon import PLATFORM
 from platforms.mastodon.limits import FACT, Limits
@@ -140,8 +134,9 @@ def test_media_go_with_their_alt_texts_and_without_the_authors_file_names() -> N
     draft = Draft("", MASTODON_ACCOUNT, (item, picture(sha="d")))
     checkpoint: dict[str, Any] = {}
     PLATFORM.prepare(MASTODON_SUBJECT.call(http, checkpoint, checkpoint.update), draft)
-    assert [request.form for request in http.sent] == [{"description": "a cup"}, {}]
-    assert [request.files["file"][0] for request in http.sent] == ["c" * 24 + ".jpg", "d" * 24 + ".jpg"]
+    forms = [form_of(request) for request in http.sent]
+    assert [form.get("description") for form in forms] == ["a cup", None]
+    assert [form["file"][0] for form in forms] == ["c" * 24 + ".jpg", "d" * 24 + ".jpg"]
     PLATFORM.publish(MASTODON_SUBJECT.call(http, checkpoint, checkpoint.update), draft)
     assert http.sent[-1].json == {"media_ids": list(world.media)}
 
@@ -152,96 +147,6 @@ def test_the_same_key_makes_one_status() -> None:
     outcomes = [PLATFORM.publish(MASTODON_SUBJECT.call(FakeHttp(world)), draft) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
     assert len(world.published()) == 1
-
-
-# --- Uploads ------------------------------------------------------------------------------------------------
-
-
-def visits(*answers: Answer, item: Any = CLIP) -> tuple[Any, dict[str, Any]]:
-    """What the last of as many visits as there are answers says."""
-    waiting = list(answers)
-    checkpoint: dict[str, Any] = {}
-    outcome: Any = None
-    for _ in answers:
-        http = FakeHttp(lambda _: waiting.pop(0))
-        call = MASTODON_SUBJECT.call(http, checkpoint, checkpoint.update)
-        outcome = PLATFORM.prepare(call, Draft("hi", MASTODON_ACCOUNT, (item,)))
-    return outcome, checkpoint
-
-
-MADE = Answer(202, {"id": "9", "url": None})
-
-
-@pytest.mark.parametrize(
-    ("answers", "kind"),
-    [
-        ([Answer(200, {"id": "9"})], Ready),
-        ([MADE], Processing),
-        ([MADE, Answer(206, {"id": "9"})], Processing),
-        ([MADE, Answer(206, {}), Answer(200, {"id": "9"})], Ready),
-        ([MADE, Answer(404, {"error": "Record not found"})], NotSent),
-        ([MADE, Answer(422, {"error": "Error processing"})], Rejected),
-        ([MADE, Answer(503, b"")], NotSent),
-        ([Answer(422, {"error": "Validation failed: File content type is invalid"})], Rejected),
-        ([Answer(500, {"error": "Error processing thumbnail for uploaded media"})], NotSent),
-        ([Answer(413, b"<html>")], Rejected),
-    ],
-)
-def test_uploads(answers: list[Answer], kind: type) -> None:
-    assert isinstance(visits(*answers)[0], kind)
-
-
-def test_what_is_forgotten_is_uploaded_again() -> None:
-    outcome, checkpoint = visits(MADE, Answer(404, {}), Answer(200, {"id": "10"}))
-    assert isinstance(outcome, Ready)
-    assert [entry["id"] for entry in checkpoint["media"]] == ["10"]
-
-
-def test_uploads_run_out_and_are_made_again_before_the_post() -> None:
-    world = MastodonWorld()
-    draft = Draft("hi", MASTODON_ACCOUNT, (picture(),))
-    checkpoint = prepared(MASTODON_SUBJECT, draft, world)
-    http = FakeHttp(world)
-    call = MASTODON_SUBJECT.call(http, checkpoint, checkpoint.update)
-    call.now = lambda: NOW + timedelta(days=1)
-    assert isinstance(PLATFORM.publish(call, draft), Published)
-    assert [request.path for request in http.sent] == ["/api/v2/media", "/api/v1/statuses"]
-
-
-def test_a_file_is_read_whole_and_closed() -> None:
-    opened: list[io.BytesIO] = []
-
-    def read() -> io.BytesIO:
-        opened.append(io.BytesIO(b"abc"))
-        return opened[-1]
-
-    item = dataclasses.replace(picture(), read=read)
-    assert isinstance(visits(Answer(200, {"id": "9"}), item=item)[0], Ready)
-    assert all(source.closed for source in opened)
-
-
-LOST = Answer(422, {"error": "Media 9 not found or already attached to another post"})
-
-
-def test_lost_files_are_uploaded_again_but_never_after_a_first_send() -> None:
-    draft = Draft("hi", MASTODON_ACCOUNT, (picture(),))
-    world = MastodonWorld()
-    checkpoint = prepared(MASTODON_SUBJECT, draft, world)
-
-    def publish(answer: Answer) -> Any:
-        http = FakeHttp(lambda _: answer)
-        return PLATFORM.publish(MASTODON_SUBJECT.call(http, checkpoint, checkpoint.update), draft)
-
-    # Never sent: they are gone, and the next try brings them again.
-    first = publish(LOST)
-    assert isinstance(first, NotSent)
-    assert checkpoint["media"] == []
-    # Sent once without an answer: then they may be attached to our own post.
-    checkpoint.update(prepared(MASTODON_SUBJECT, draft, world))
-    assert isinstance(publish(Answer(502, b"")), Unknown)
-    again = publish(LOST)
-    assert isinstance(again, Unknown)
-    assert again.code == "media_attached"
 
 
 # --- Accounts -----------------------------------------------------------------------------------------------
