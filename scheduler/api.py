@@ -20,11 +20,12 @@ from db.session import engine
 from db.transitions import database_now
 from platforms.base import Violation
 from scheduler import accounts, audit, intake, posts
+from scheduler.arguments import accounts_named, first_part, key_given, options_given
 from scheduler.checking import Target, check
 from scheduler.errors import InvalidPost, KeyReused, Refused, SchedulerXError, Unavailable
 from scheduler.intake import Arrived
 from scheduler.logging import logger
-from scheduler.options import POST, PostOptions, post_options, strangers
+from scheduler.options import PostOptions, post_options, strangers
 from scheduler.posts import Post
 from scheduler.settings import Settings, current
 from scheduler.when import check_future, instant
@@ -108,19 +109,17 @@ def schedule(
     :raises scheduler.errors.Unavailable: the database or the object store does not answer.
     """
     settings = current()
-    chosen = dict(options or {})
+    chosen = options_given(options)
     text = first_part(text, chosen)
-    targets = _targets(text, to)
-    if _unstorable(chosen):
-        raise InvalidPost([Violation("bad_text", f"the options have {UNSTORABLE}", "options")])
+    named = accounts_named(to)
+    targets = _targets(named)
     due = instant(at, tz)
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= 200:
-        raise Refused("An idempotency key has 1 to 200 characters")
-    arrived, wrong = intake.look_at([media] if isinstance(media, str) else list(media), settings)
+    idempotency_key = key_given(idempotency_key)
+    arrived, wrong = intake.look_at(media, settings)
     unread = bool(wrong)
     post, bad = post_options(chosen)
     wrong += bad + strangers(chosen, targets)
-    print_ = fingerprint(text, to, at, due, arrived, chosen)
+    print_ = fingerprint(text, named, at, due, arrived, chosen)
 
     with _connection(session, settings) as conn:
         # With a file that cannot be read, the arguments cannot be compared with those of an earlier call.
@@ -170,7 +169,7 @@ def schedule(
 
 def fingerprint(
     text: str,
-    to: str | Sequence[str],
+    to: Sequence[str],
     at: datetime | str,
     due: datetime | None,
     arrived: Sequence[Arrived],
@@ -179,58 +178,16 @@ def fingerprint(
     """What an idempotency key stands for: the same arguments give the same fingerprint."""
     said = {
         "text": text,
-        "to": sorted([to] if isinstance(to, str) else to),
+        "to": sorted(to),
         "at": due.astimezone(UTC).isoformat() if due else str(at).strip().lower(),
         "media": [[one.identity(), one.alt] for one in arrived],
         "options": options,
     }
-    try:
-        plain = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    except TypeError as error:
-        raise Refused(f"options must hold plain JSON values: {error}") from None
+    plain = json.dumps(said, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def first_part(text: str | Sequence[str], options: dict[str, Any]) -> str:
-    """The first part's text; the further parts of a list go into ``options["post"]["thread"]``.
-
-    :raises Refused: the list is empty, or the options name a thread as well.
-    """
-    if isinstance(text, str):
-        return text
-    given: object = text  # callers are scripts: types are hoped for, not known
-    if not isinstance(given, list | tuple):
-        raise Refused(f"text must be a str, or a list of them, not {type(given).__name__}")
-    if not text:
-        raise Refused("text is an empty list: give at least one part")
-    if len(text) > 1:
-        of_post = options.get(POST, {})
-        if not isinstance(of_post, Mapping) or of_post.get("thread"):
-            raise Refused('give the parts of a thread once: as a list of texts, or in options["post"]["thread"]')
-        options[POST] = {**of_post, "thread": list(text[1:])}
-    return text[0]
-
-
-UNSTORABLE = "characters that cannot be stored (NUL, lone surrogates)"
-
-
-def _unstorable(said: Any) -> bool:
-    """Whether any text in it has characters that Postgres does not hold."""
-    if isinstance(said, str):
-        return "\x00" in said or any("\ud800" <= letter <= "\udfff" for letter in said)
-    if isinstance(said, Mapping):
-        return any(_unstorable(one) for pair in said.items() for one in pair)
-    return isinstance(said, list | tuple) and any(_unstorable(one) for one in said)
-
-
-def _targets(text: str, to: str | Sequence[str]) -> list[tuple[str, str]]:
-    if not isinstance(text, str):
-        raise Refused(f"text must be a str, not {type(text).__name__}")
-    if _unstorable(text):
-        raise InvalidPost([Violation("bad_text", f"the text has {UNSTORABLE}")])
-    named = [to] if isinstance(to, str) else list(to)
-    if not named:
-        raise Refused("to is empty: name at least one account, such as x:acme")
+def _targets(named: Sequence[str]) -> list[tuple[str, str]]:
     targets = [accounts.split(one) for one in named]
     twice = sorted({f"{p}:{n}" for p, n in targets if targets.count((p, n)) > 1})
     if twice:
@@ -245,7 +202,10 @@ def _connection(session: Session | Connection | None, settings: Settings) -> Ite
         with database(settings) as conn:
             yield conn
         return
-    conn = session if isinstance(session, Connection) else session.connection()
+    given: object = session if isinstance(session, Connection) else getattr(session, "connection", lambda: None)()
+    if not isinstance(given, Connection):
+        raise Refused(f"session must be a SQLAlchemy Session or Connection, not {type(session).__name__}")
+    conn = given
     with conn.begin_nested():
         ensure_schema(conn, f"caller:{conn.engine.url.host}:{conn.engine.url.port}/{conn.engine.url.database}")
         yield conn
@@ -296,6 +256,7 @@ def _insert(
             if known is None:
                 raise Unavailable(f"The idempotency key {key!r} is being used by another call; try again")
             return known
+    intake.in_this_database(conn, arrived, asset_ids)
     correlation = uuid.uuid4().hex[:16]
     post_id = conn.execute(
         sql("INSERT INTO posts (correlation_id) VALUES (:c) RETURNING id"), {"c": correlation}
@@ -305,6 +266,9 @@ def _insert(
     version_id = insert_version(conn, post_id, 1, text, arrived, asset_ids, options)
     window = timedelta(minutes=post.window_minutes or settings.window_minutes)
     for (platform, name), target in zip(targets, checked, strict=True):
+        # Whether it is paused is read without a lock: one that holds off pausing would last as long as the caller's
+        # transaction does, and publishing for this account, which locks it, would wait as long. Who resumes it
+        # before the caller commits cannot see the post; rescue then frees it, as dispatch stops it the other way.
         account = accounts.find(conn, f"{platform}:{name}")
         needs = target.needs_prepare
         lead = timedelta(seconds=target.module.capabilities.prepare_lead_s if needs else 0)
@@ -312,9 +276,9 @@ def _insert(
             sql("""
                 WITH t AS (SELECT coalesce(CAST(:due AS timestamptz), clock_timestamp()) AS due)
                 INSERT INTO scheduled_posts (post_id, version_id, account_id, platform, due_at, available_at,
-                       window_ends_at, media_ready, needs_prepare, paused, api_url, parts)
+                       window_ends_at, window_seconds, media_ready, needs_prepare, paused, api_url, parts)
                 SELECT :post, :version, :account, :platform, t.due, t.due - CAST(:lead AS interval),
-                       t.due + CAST(:window AS interval), :ready, :needs, :paused, :api_url, :parts
+                       t.due + CAST(:window AS interval), :window_seconds, :ready, :needs, :paused, :api_url, :parts
                   FROM t RETURNING id
             """),
             {
@@ -325,6 +289,7 @@ def _insert(
                 "platform": platform,
                 "lead": lead,
                 "window": window,
+                "window_seconds": int(window.total_seconds()),
                 "ready": not target.uses,
                 "needs": needs,
                 "paused": account.paused_at is not None,
@@ -416,7 +381,7 @@ def get(post: Post | int, *, session: Session | Connection | None = None) -> Pos
     :raises scheduler.errors.NotFound: there is none.
     """
     with _connection(session, current()) as conn:
-        return posts.load(conn, post.id if isinstance(post, Post) else post)
+        return posts.load(conn, posts.number_of(post))
 
 
 def _once(violations: Sequence[Violation]) -> list[Violation]:
@@ -430,4 +395,4 @@ def _first_line(error: Exception) -> str:
     return told[0][:200] if told else type(error).__name__
 
 
-__all__ = ["SchedulerXError", "database", "ensure_schema", "fingerprint", "get", "schedule"]
+__all__ = ["SchedulerXError", "database", "ensure_schema", "fingerprint", "first_part", "get", "schedule"]

@@ -139,7 +139,8 @@ def too_long(text: str, module: Platform) -> list[Violation]:
     length, limit = module.text_length(text), module.capabilities.text_limit
     if length <= limit:
         return []
-    message = f"the text counts {length}, {length - limit} more than the {limit} that {module.name} takes"
+    unit = module.capabilities.text_unit
+    message = f"the text counts {length}, {length - limit} more than the {limit} that {module.name} takes ({unit})"
     return [Violation("text_too_long", message, "text", None, module.name)]
 
 

@@ -20,7 +20,8 @@ from media.errors import MachineFailed, MediaRefused, RemoteUnavailable, StoreUn
 from media.probe import Probe
 from media.sandbox import probe_own
 from platforms.base import MediaItem, MediaKind, Violation
-from scheduler.errors import InvalidPost, Unavailable
+from scheduler.arguments import UNSTORABLE, listed, unstorable
+from scheduler.errors import InvalidPost, Refused, Unavailable
 from scheduler.logging import logger
 from scheduler.settings import Settings
 
@@ -94,50 +95,83 @@ def item_of(found: Probe, alt: str, name: str) -> MediaItem:
     )
 
 
-def look_at(media: Sequence[Any], settings: Settings) -> tuple[list[Arrived], list[Violation]]:
-    """Probes everything the caller named; what can be used, and what is wrong with the rest."""
+def look_at(media: Any, settings: Settings) -> tuple[list[Arrived], list[Violation]]:
+    """Probes everything the caller named; what can be used, and what is wrong with the rest.
+
+    :param media: a list of paths, URLs and ``Media``, or one of them alone.
+    :raises Refused: it is nothing of that kind.
+    """
+    files = [media] if isinstance(media, str | os.PathLike | Media) else listed(media)
+    if files is None:
+        raise Refused(f"media must be a list of paths, https URLs or Media, not {type(media).__name__}")
     arrived: list[Arrived] = []
     wrong: list[Violation] = []
-    for place, given in enumerate(media):
-        one = given if isinstance(given, Media) else Media(given)
-        source: object = one.source  # callers are scripts: types are hoped for, not known
-        if not isinstance(source, str | os.PathLike):
-            wrong.append(
-                Violation(
-                    "bad_media",
-                    f"media[{place}] is a {type(source).__name__}; give a path, an https URL or a Media",
-                    f"media[{place}]",
-                )
-            )
-            continue
-        name = str(one.source)
-        if len(one.alt) > ALT_LIMIT:
-            wrong.append(
-                Violation("alt_too_long", f"the alt text of {name} has {len(one.alt)} characters", "alt", name)
-            )
-            continue
-        try:
-            if "://" in name:
-                arrived.append(_remote(name, one.alt, settings))
-            else:
-                path = Path(name).expanduser()
-                arrived.append(Arrived(name=path.name, alt=one.alt, path=path, probe=probe_own(path, name=name)))
-        except MediaRefused as error:
-            if error.code == "private_address":
-                log.warning("security.private_address", url=error.file, at="scheduling")
-            wrong.append(Violation(error.code, error.message, "media", error.file or name))
-        except MachineFailed as error:
-            wrong.append(Violation("not_probed", f"{error}; try again", "media", name))
-        except RemoteUnavailable as error:
-            wrong.append(
-                Violation(
-                    "not_reachable",
-                    f"{error}; try again, or give a local file",
-                    "media",
-                    name.split("?", 1)[0],
-                )
-            )
+    for place, given in enumerate(files):
+        found = _look(given if isinstance(given, Media) else Media(given), f"media[{place}]", settings)
+        if isinstance(found, Arrived):
+            arrived.append(found)
+        else:
+            wrong.append(found)
     return arrived, wrong
+
+
+def _look(one: Media, place: str, settings: Settings) -> Arrived | Violation:
+    """One file or address, looked at; or what is wrong with it."""
+    given: object = one.source
+    source = os.fsdecode(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(source, str):  # bytes may well be the picture itself
+        told = f"{place} is a {type(source).__name__}; give a path, an https URL or a Media"
+        return Violation("bad_media", told, place)
+    remote = "://" in source
+    try:
+        name = shown(source)
+    except UnicodeEncodeError:
+        return Violation("bad_text", f"{place} names its file with {UNSTORABLE}", place)
+    bare = name.split("?", 1)[0] if remote else name  # a query may hold a secret
+    if remote and unstorable(source):
+        return Violation("bad_text", f"the address has {UNSTORABLE}", "media", bare)
+    if bad := _bad_alt(one.alt, bare):
+        return bad
+    try:
+        if remote:
+            return _remote(source, one.alt, settings)
+        path = Path(source).expanduser()
+        return Arrived(name=shown(path.name), alt=one.alt, path=path, probe=probe_own(path, name=name))
+    except MediaRefused as error:
+        if error.code == "private_address":
+            log.warning("security.private_address", url=error.file, at="scheduling")
+        return Violation(error.code, error.message, "media", error.file or name)
+    except MachineFailed as error:
+        code, told = "not_probed", f"{error}; try again"
+    except RemoteUnavailable as error:
+        code, told = "not_reachable", f"{error}; try again, or give a local file"
+    except RuntimeError:  # how pathlib says so
+        code, told = "missing", "there is no such user, and so no home folder to look in"
+    except OSError as error:  # /proc has files that open and cannot be read
+        code, told = "unreadable", f"the file cannot be read ({error.strerror or 'input/output error'})"
+    return Violation(code, told, "media", bare)
+
+
+def _bad_alt(alt: object, name: str) -> Violation | None:
+    if not isinstance(alt, str):
+        told = f"the alt text of {name} must be a str, not {type(alt).__name__}; leave it out for none"
+        return Violation("bad_media", told, "alt", name)
+    if unstorable(alt):
+        return Violation("bad_text", f"the alt text of {name} has {UNSTORABLE}", "alt", name)
+    if (over := len(alt) - ALT_LIMIT) > 0:
+        told = f"the alt text of {name} has {len(alt)} characters, {over} more than the {ALT_LIMIT} that are taken"
+        return Violation("alt_too_long", told, "alt", name)
+    return None
+
+
+def shown(name: str) -> str:
+    """A file's name as it may be kept and shown: names are bytes to the system, and need not be text.
+
+    :raises UnicodeEncodeError: no file can have that name.
+    """
+    return (
+        name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    )
 
 
 def _remote(url: str, alt: str, settings: Settings) -> Arrived:
@@ -231,6 +265,33 @@ def _store_remote(one: Arrived, settings: Settings) -> int:
                 {"url": one.url, "name": one.name, "size": one.remote_size or None, "mime": one.remote_mime},
             ).scalar_one()
         )
+
+
+def in_this_database(conn: Connection, arrived: Sequence[Arrived], asset_ids: Sequence[int]) -> None:
+    """Sees that the caller's connection knows the files that were just stored through a connection of our own.
+
+    :raises Refused: their numbers mean nothing there, or other files.
+    """
+    if not asset_ids:
+        return
+    known = {
+        row.id: (None if row.source_url else row.sha256, row.source_url)
+        for row in conn.execute(
+            text("SELECT id, sha256, source_url FROM media_assets WHERE id = ANY(:ids)"), {"ids": list(asset_ids)}
+        )
+    }
+    mine = [(one.probe.sha256 if one.probe else None, one.url) for one in arrived]
+    if [known.get(asset_id) for asset_id in asset_ids] == mine:
+        return
+    if str(conn.execute(text("SHOW transaction_isolation")).scalar_one()) != "read committed":
+        raise Refused(
+            "The caller's transaction cannot see the files that were stored for this post: it looks at an earlier"
+            " moment (repeatable read, serializable). Use read committed, or no session, where a post has media"
+        )
+    raise Refused(
+        "session is a connection to another database than DATABASE_URL names, where the files of this post were"
+        " stored; use one and the same"
+    )
 
 
 def rendition(conn: Connection, asset_id: int, recipe: Any) -> tuple[int, str]:

@@ -115,6 +115,14 @@ class Post:
         }
 
 
+def number_of(post: Post | int) -> int:
+    """The number of a post that was given itself or by its number. :raises NotFound: it is neither."""
+    number: object = post.id if isinstance(post, Post) else post
+    if not isinstance(number, int):
+        raise NotFound(f"{number!r} is not the number of a post; see: schedulerx posts list")
+    return number
+
+
 def view(row: Row[Any]) -> ScheduledPost:
     """A row of ``SELECT`` as callers see it."""
     return ScheduledPost(

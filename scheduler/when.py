@@ -32,12 +32,27 @@ def zone(name: str) -> ZoneInfo:
         raise InvalidTime(f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin") from None
 
 
+def zone_given(tz: str | tzinfo | None) -> tzinfo | None:
+    """The zone that a caller named. :raises InvalidTime: it is none, whether or not the time needs it."""
+    given: object = tz
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return zone(given)
+    if not isinstance(given, tzinfo):
+        raise InvalidTime(f"tz must be an IANA name such as Europe/Berlin, or a tzinfo, not {type(given).__name__}")
+    # A zone of pytz, taken as it is, means the local mean time of its first city: Berlin is 53 minutes off.
+    name = getattr(given, "zone", None)
+    return zone(name) if isinstance(name, str) else given
+
+
 def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | None:
     """``at`` in UTC; None for "now": the database's clock will say.
 
     :param tz: for times without an offset; an IANA name or a tzinfo.
     :raises InvalidTime: no time, no zone, or a local time that does not exist.
     """
+    place = zone_given(tz)
     if isinstance(at, str):
         if at.strip().lower() == NOW:
             return None
@@ -49,21 +64,40 @@ def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | No
             ) from None
     if not isinstance(at, datetime):
         raise InvalidTime(f"at must be a datetime, ISO text or 'now', not {type(at).__name__}")
-    if at.tzinfo is not None and at.utcoffset() is not None:
-        place, given = at.tzinfo, at
-    elif tz is None:
-        raise InvalidTime(
-            f"{at.isoformat()} has no time zone: give tz (an IANA name such as Europe/Berlin) or an offset (+01:00, Z)"
-        )
-    else:
-        place = zone(tz) if isinstance(tz, str) else tz
-        given = at.replace(tzinfo=place)
     try:
+        if at.tzinfo is not None and at.utcoffset() is not None:
+            _check_attached(at)
+            place, given = at.tzinfo, at
+        elif place is None:
+            raise InvalidTime(
+                f"{at.isoformat()} has no time zone: give tz (an IANA name such as Europe/Berlin) or an offset"
+                " (+01:00, Z)"
+            )
+        else:
+            given = at.replace(tzinfo=place)
         if not datetime_exists(given):
             raise _skipped(at, place)
         return given.astimezone(UTC)
     except OverflowError:
-        raise InvalidTime(f"{at.isoformat()} is out of range") from None
+        raise InvalidTime(f"{at.replace(tzinfo=None).isoformat()} is out of range") from None
+    except (NotImplementedError, ValueError, TypeError) as error:  # a tzinfo of somebody's own
+        raise InvalidTime(f"its time zone (tz, or that of at) cannot say its offset: {type(error).__name__}") from None
+
+
+def _check_attached(at: datetime) -> None:
+    """Refuses a zone of pytz that was put into a datetime without ``localize()``: its offset is that of 1890.
+
+    :raises InvalidTime: it was.
+    """
+    name = getattr(at.tzinfo, "zone", None)
+    if not isinstance(name, str):
+        return
+    local = at.replace(tzinfo=zone(name))
+    if at.utcoffset() not in {local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()}:
+        raise InvalidTime(
+            f"{at.isoformat()} has an offset that {name} does not have then: a pytz zone is attached with"
+            f" localize(); or give the time without a zone, and tz={name!r}"
+        )
 
 
 def check_future(due: datetime, now: datetime) -> None:
