@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Row, func, update
 from sqlalchemy import text as sql
 
 from db.models import PublishAttempt, table_of
-from db.states import Status
+from db.states import HeldFor, Status
 from db.transitions import close_letter, doubtful_attempts, move, partly
 from scheduler import audit
-from scheduler.changes import NOTHING_TO_ANSWER, again, rows_of
+from scheduler.changed import rows_of
 from scheduler.errors import NotAllowed, NotFound
+from scheduler.replays import NOTHING_TO_ANSWER, again
 
 attempts = table_of(PublishAttempt)
 
@@ -192,9 +193,15 @@ def discard(conn: Connection, number: int, *, by: str) -> DeadLetter:
     """Lets it be: failed and missed posts stay so, a held one is canceled.
 
     :raises NotFound: there is no such dead letter.
-    :raises NotAllowed: it is settled already.
+    :raises NotAllowed: it is settled already, or it says nothing of a try whose outcome is in doubt.
     """
     letter, row = _open(conn, number)
+    if row.status == Status.HELD and row.held_for != HeldFor.OUTCOME_UNKNOWN and doubtful_attempts(conn, row.id):
+        raise NotAllowed(
+            f"Dead letter {number}: {letter.account} may have published this post in an earlier try; look at the"
+            f" profile, then use `schedulerx dead-letters mark-published {number} [URL]`, or if it is not there"
+            f" `schedulerx posts cancel {row.id}`"
+        )
     if row.status == Status.HELD and row.parts_out:
         _end_partly(conn, row, row.parts_out, by)
     elif row.status == Status.HELD:

@@ -109,6 +109,25 @@ def lost(*, was_sent: bool) -> TransportError:
     return TransportError("the connection broke", sent=was_sent)
 
 
+def in_doubt(database: Any, number: int, *, held_for: str | None = None) -> None:
+    """Sets a post into ``retrying`` (or ``held`` for a reason) with a try whose outcome nobody knows."""
+    database.run(
+        "UPDATE scheduled_posts SET status = :status, held_for = CAST(:held_for AS text) WHERE id = :id",
+        status="held" if held_for else "retrying",
+        held_for=held_for,
+        id=number,
+    )
+    database.run(
+        """
+        INSERT INTO publish_attempts (id, scheduled_post_id, account_id, version_id, generation, call, platform_key,
+               payload_sha256, worker, outcome, finished_at)
+        SELECT gen_random_uuid(), id, account_id, version_id, generation, 'c', 'k', 's', 'w', 'unknown',
+               clock_timestamp() FROM scheduled_posts WHERE id = :id
+        """,
+        id=number,
+    )
+
+
 @dataclass
 class FakePlatform:
     """A scriptable platform module."""

@@ -7,21 +7,20 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fakes import leave, sent
+from fakes import in_doubt, leave, sent
 
 from db.session import transaction
-from platforms.base import NotSent, Rejected, Unknown
+from platforms.base import NotSent, Ready
 from scheduler import (
-    InvalidPost,
     InvalidTime,
-    NotAllowed,
     NotFound,
+    Refused,
     accounts,
     cancel,
-    dead_letters,
     edit,
     get,
     reschedule,
+    rescue,
     retry,
     schedule,
 )
@@ -149,79 +148,6 @@ def test_cancel_stops_a_preparation_and_its_worker_ends_quietly(scheduled, pipel
     assert (row.status, row.checkpoint, fake.count("publish")) == ("canceled", {}, 0)
 
 
-# --- Edit ---------------------------------------------------------------------------------------------------
-
-
-def test_an_edit_reaches_what_is_still_to_come_and_siblings_keep_theirs(fake, account, pipeline, database):
-    account("fake:a")
-    account("fake:b")
-    post = schedule("Old", to=["fake:a", "fake:b"], at="now")
-    fake.will("publish", sent(NotSent("server", "503")))
-    pipeline.until_quiet()
-    waiting, gone = sorted(get(post).scheduled, key=lambda one: one.status == "published")
-    told = edit(post, text="New")
-    assert {one.account: one.done for one in told.changes} == {waiting.account: True, gone.account: False}
-    pipeline.until(waiting.id, "published")
-    assert sorted((one.account, one.text) for one in fake.accepted) == sorted(
-        [(gone.account.split(":")[1], "Old"), (waiting.account.split(":")[1], "New")]
-    )
-    assert [row.number for row in database.rows("SELECT number FROM post_versions ORDER BY number")] == [1, 2]
-
-
-def test_an_edit_that_breaks_a_rule_changes_nothing(scheduled, database):
-    number = scheduled(at=LATER)
-    before, counts = database.post(number), database.counts()
-    for given in ({"text": "a" * 501}, {"options": {"fake": {"shape": 1}}}, {"media": ["/nowhere.jpg"]}):
-        with pytest.raises(InvalidPost):
-            edit(number, **given)
-    with pytest.raises(NotAllowed):
-        edit(number)
-    assert (database.post(number), database.counts()) == (before, counts)
-
-
-def test_an_edit_starts_what_was_prepared_over(scheduled, pipeline, fake, database):
-    fake.prepares = True
-    number = scheduled("Old", at=in_time(minutes=5))
-    pipeline.until_quiet()
-    assert database.post(number).status == "ready"
-    assert edit(number, text="New").done
-    assert (database.post(number).status, database.post(number).checkpoint) == ("scheduled", {})
-    database.pass_time(301)
-    pipeline.until_quiet()
-    assert [(one.step, one.text) for one in fake.visits] == [("prepare", "Old"), ("prepare", "New"), ("publish", "New")]
-
-
-def test_an_edit_of_the_pictures_waits_for_the_new_ones(scheduled, pipeline, fake, database, pictures):
-    number = scheduled("Hello", at=in_time(minutes=5), media=[pictures["jpeg"]])
-    pipeline.until_quiet()
-    assert database.post(number).media_ready
-    assert edit(number, media=[pictures["png"]]).done
-    assert not database.post(number).media_ready
-    database.pass_time(301)
-    pipeline.until_quiet()
-    [item] = fake.visits[-1].media
-    assert (item.width, item.height) == (400, 600)
-
-
-def test_an_edit_of_the_text_keeps_the_pictures(scheduled, pipeline, fake, database, pictures):
-    number = scheduled("Hello", at=in_time(minutes=5), media=[pictures["jpeg"]])
-    pipeline.until_quiet()
-    edit(number, text="New")
-    assert database.post(number).media_ready
-    database.pass_time(301)
-    pipeline.until_quiet()
-    assert (fake.accepted[0].text, len(fake.accepted[0].media)) == ("New", 1)
-
-
-def test_a_doubtful_attempt_forbids_edit_and_reschedule(scheduled, pipeline, settings, fake, database):
-    number = scheduled()
-    fake.will("publish", sent(Unknown("timeout", "no answer")))
-    pipeline.claim()
-    publish.deliver(settings, number, database.post(number).generation)
-    for change in (lambda: edit(number, text="x"), lambda: reschedule(number, LATER), lambda: retry(number)):
-        assert not change().done
-
-
 # --- Reschedule ---------------------------------------------------------------------------------------------
 
 
@@ -257,100 +183,61 @@ def test_rescheduled_to_now_it_goes_at_once(scheduled, pipeline, fake, database)
     assert database.post(number).status == "published"
 
 
-# --- Retry and dead letters ---------------------------------------------------------------------------------
-
-
-def failed(scheduled, pipeline, fake, **more):
-    fake.will("publish", sent(Rejected("bad_words", "not like this", 400)))
-    number = scheduled(**more)
+def test_a_new_time_begins_anew(scheduled, pipeline, fake, database):
+    """What was tried at the old time says nothing of how late the post is at the new one, nor spends its tries."""
+    number = scheduled()
+    fake.will("publish", sent(NotSent("server", "503")))
     pipeline.until_quiet()
-    return number
-
-
-def test_retry_gives_a_fresh_window_and_budget_and_keeps_the_due_time(scheduled, pipeline, fake, database):
-    number = failed(scheduled, pipeline, fake)
-    database.pass_time(5 * 3600)
-    due = database.post(number).due_at
-    assert retry(number).done
+    assert (database.post(number).status, database.post(number).attempts) == ("retrying", 1)
+    due = in_time(days=1)
+    assert reschedule(number, due).done
     row = database.post(number)
-    assert (row.status, row.attempts, row.claims, row.error_code, row.due_at) == ("scheduled", 0, 0, None, due)
-    pipeline.until_quiet()
-    row = database.post(number)
-    assert row.status == "published"
-    assert get(number).scheduled[0].lateness_s > 5 * 3600
-    assert [one.resolution for one in database.letters(number)] == ["replayed"]
-
-
-def test_retry_brings_back_what_was_missed_or_canceled(scheduled, pipeline, fake, database):
-    number = scheduled(at=LATER)
-    cancel(number)
-    assert retry(number).done
+    assert (row.status, row.attempts, row.claims, row.first_sent_at) == ("scheduled", 0, 0, None)
+    assert get(number).scheduled[0].lateness_s is None
+    database.pass_time(86_401)
     pipeline.until_quiet()
     assert database.post(number).status == "published"
+    assert 0 <= get(number).scheduled[0].lateness_s < 60
 
 
-def test_a_dead_letter_says_what_happened_and_what_to_do(scheduled, pipeline, settings, fake, database):
-    number = failed(scheduled, pipeline, fake)
-    with transaction(settings.database()) as conn:
-        [letter] = dead_letters.listing(conn)
-        assert (letter.code, letter.account, letter.message) == ("bad_words", "fake:acme", "not like this")
-        assert letter.plain
-        assert letter.next_action
-        assert letter.as_json()["class"] == letter.plain
-        shown, attempts = dead_letters.show(conn, number)
-        assert shown == letter
-        assert [one.outcome for one in attempts] == ["rejected"]
-        with pytest.raises(NotFound):
-            dead_letters.show(conn, 12345)
-        assert dead_letters.listing(conn, code="other") == []
-        assert dead_letters.listing(conn, account="fake:acme") == [letter]
-
-
-def test_a_failed_post_can_be_replayed_or_discarded_but_not_marked_as_published(
-    scheduled, pipeline, settings, fake, database
-):
-    one = failed(scheduled, pipeline, fake, words="one")
-    two = failed(scheduled, pipeline, fake, words="two")
-    with transaction(settings.database()) as conn:
-        with pytest.raises(NotAllowed):
-            dead_letters.mark_published(conn, one, by="me")
-        dead_letters.replay(conn, one, by="me")
-        dead_letters.discard(conn, two, by="me")
-        for number in (one, two):
-            for again in (dead_letters.replay, dead_letters.discard, dead_letters.mark_published):
-                with pytest.raises(NotAllowed, match="settled already"):
-                    again(conn, number, by="me")
-        assert dead_letters.listing(conn) == []
-        assert len(dead_letters.listing(conn, resolved=True)) == 2
+def test_what_was_prepared_and_expires_before_the_new_time_is_prepared_anew(scheduled, pipeline, fake, database):
+    fake.prepares = True
+    fake.will("prepare", lambda call, _draft: (call.save(container="c-1"), Ready(in_time(hours=1)))[1])
+    number = scheduled(at=in_time(minutes=5))
     pipeline.until_quiet()
-    assert [database.post(n).status for n in (one, two)] == ["published", "failed"]
+    assert database.post(number).status == "ready"
+    assert reschedule(number, in_time(minutes=10)).done
+    assert database.post(number).checkpoint["container"] == "c-1"
+    assert reschedule(number, in_time(days=2)).done
+    assert (database.post(number).checkpoint, database.post(number).checkpoint_expires_at) == ({}, None)
 
 
-def test_a_dead_letters_own_number_wins_over_a_posts(scheduled, pipeline, settings, fake, database):
-    number = failed(scheduled, pipeline, fake)
-    letter = database.letters(number)[0].id
-    with transaction(settings.database()) as conn:
-        assert dead_letters.show(conn, letter)[0].scheduled_post_id == number
+# --- Doubt --------------------------------------------------------------------------------------------------
 
 
-def test_of_two_people_who_replay_one_is_told_that_it_is_settled(scheduled, pipeline, settings, fake, database):
-    number = failed(scheduled, pipeline, fake)
-    told: list[str] = []
-
-    def person() -> None:
-        try:
-            with transaction(settings.database()) as conn:
-                dead_letters.replay(conn, number, by="me")
-            told.append("done")
-        except NotAllowed:
-            told.append("settled")
-
-    threads = [threading.Thread(target=person) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(told) == ["done", "settled", "settled", "settled"]
+@pytest.mark.parametrize("held_for", [None, "reconnect", "approval", "outcome_unknown"])
+def test_what_may_be_public_is_not_changed_whatever_it_waits_for(scheduled, fake, database, held_for):
+    """Repeating it would have made the same object; with other words or anew it would make a second one."""
+    number = scheduled(at=LATER)
+    in_doubt(database, number, held_for=held_for)
+    before = database.post(number)
+    for change in (
+        lambda: edit(number, text="x"),
+        lambda: edit(number, options={"post": {"window_minutes": 5}}),
+        lambda: reschedule(number, LATER),
+        lambda: retry(number),
+    ):
+        told = change()
+        assert not told.done
+        [one] = told.changes
+        assert "know" in one.message or "may have published" in one.message
+        assert database.post(number) == before
+    told = cancel(number)
+    assert not told.done
+    assert "look at the profile" in told.changes[0].message
+    row = database.post(number)
+    assert (told.changes[0].status, row.status, row.held_for) == ("held", "held", "outcome_unknown")
+    assert retry(number).changes[0].message.startswith("whether it is public is not known")
 
 
 # --- Accounts -----------------------------------------------------------------------------------------------
@@ -392,8 +279,9 @@ def test_pause_and_resume_tell_how_many_and_bear_repetition(scheduled, settings,
 def test_a_post_whose_account_was_paused_while_it_was_over_does_not_slip_through(
     scheduled, pipeline, settings, fake, database
 ):
-    number = scheduled(at=LATER)
+    number = scheduled(at=in_time(minutes=1))
     cancel(number)
+    database.pass_time(61)
     with transaction(settings.database()) as conn:
         accounts.pause(conn, "fake:acme", by="me")
     retry(number)
@@ -403,6 +291,51 @@ def test_a_post_whose_account_was_paused_while_it_was_over_does_not_slip_through
         accounts.resume(conn, "fake:acme", by="me")
     pipeline.until_quiet()
     assert database.post(number).status == "published"
+
+
+def test_a_post_of_a_transaction_that_was_open_while_its_account_was_paused_is_freed(
+    scheduled, pipeline, settings, fake, database
+):
+    """It was not there yet when the account was resumed; rescue sees that it waits for nothing."""
+    scheduled("First", at=LATER)
+    with transaction(settings.database()) as conn:
+        accounts.pause(conn, "fake:acme", by="me")
+    with database.connect() as session:
+        number = schedule("Hello", to="fake:acme", at="now", session=session).scheduled[0].id
+        with transaction(settings.database()) as conn:
+            accounts.resume(conn, "fake:acme", by="me")
+        session.commit()
+    assert database.post(number).paused
+    with transaction(settings.database()) as conn:
+        rescue.unpause(conn)
+    assert not database.post(number).paused
+    pipeline.until_quiet()
+    assert database.post(number).status == "published"
+
+
+def test_a_post_of_a_transaction_that_was_open_while_its_account_was_resumed_does_not_slip_through(
+    scheduled, pipeline, settings, fake, database
+):
+    scheduled("First", at=LATER)
+    with database.connect() as session:
+        number = schedule("Hello", to="fake:acme", at="now", session=session).scheduled[0].id
+        with transaction(settings.database()) as conn:
+            accounts.pause(conn, "fake:acme", by="me")
+        session.commit()
+    pipeline.until_quiet()
+    assert (database.post(number).status, fake.count("publish")) == ("scheduled", 0)
+
+
+def test_a_name_is_one_line(fake, account):
+    with pytest.raises(Refused, match="cannot be an account's name"):
+        account("fake:acme\n")
+
+
+def test_a_number_that_is_none_names_no_post(fake, settings):
+    for change in (cancel, retry, get, lambda n: edit(n, text="x"), lambda n: reschedule(n, LATER)):
+        for number in ("12", None, 1.5, 10**30, -1):
+            with pytest.raises(NotFound):
+                change(number)
 
 
 def test_keys_are_rotated_and_the_old_one_may_go(environment, fake, account, database):

@@ -13,14 +13,12 @@ from sqlalchemy.orm import Session
 
 from scheduler import (
     InvalidPost,
-    InvalidTime,
     KeyReused,
     Media,
     NotConfigured,
     NotFound,
     Refused,
     Unavailable,
-    UnknownAccount,
     get,
     schedule,
 )
@@ -32,69 +30,6 @@ SOON = "2031-05-04T18:00:00+02:00"
 def acme(fake, account):
     """The account fake:acme."""
     return account("fake:acme")
-
-
-@pytest.fixture
-def wrong_files(tmp_path):
-    """Files that are none."""
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "words.jpg").write_text("not a picture at all")
-    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 20)
-    (tmp_path / "folder.jpg").mkdir()
-    return tmp_path
-
-
-REFUSED = {
-    "no such platform": ({"to": "nowhere:acme"}, UnknownAccount, "nowhere"),
-    "no such account": ({"to": "fake:nobody"}, UnknownAccount, "fake:acme"),
-    "no account at all": ({"to": []}, Refused, "at least one"),
-    "not the form of an account": ({"to": "acme"}, UnknownAccount, "PLATFORM:NAME"),
-    "the same account twice": ({"to": ["fake:acme", "fake:acme"]}, InvalidPost, "twice"),
-    "too long": ({"text": "a" * 501}, InvalidPost, "501 characters; at most 500"),
-    "empty": ({"text": "  "}, InvalidPost, "empty_post"),
-    "a NUL": ({"text": "a\x00b"}, InvalidPost, "bad_text"),
-    "a lone surrogate": ({"text": "a\ud800b"}, InvalidPost, "bad_text"),
-    "no text but bytes": ({"text": b"hello"}, Refused, "bytes"),
-    "in the past": ({"at": "2020-01-01T00:00:00Z"}, InvalidTime, "past"),
-    "in a hundred years": ({"at": "2126-01-01T00:00:00Z"}, InvalidTime, "ten years"),
-    "without a zone": ({"at": "2031-05-04T18:00"}, InvalidTime, "time zone"),
-    "no such zone": ({"at": "2031-05-04T18:00", "tz": "Mars/Olympus"}, InvalidTime, "Mars/Olympus"),
-    "a local time that is skipped": ({"at": "2031-03-30T02:30", "tz": "Europe/Berlin"}, InvalidTime, "does not exist"),
-    "no time": ({"at": "tomorrow-ish"}, InvalidTime, "tomorrow-ish"),
-    "a number as time": ({"at": 17}, InvalidTime, "int"),
-    "an option of nobody": ({"options": {"x": {"a": 1}}}, InvalidPost, "unknown_option"),
-    "an unknown option": ({"options": {"fake": {"shape": "round"}}}, InvalidPost, "unknown_option"),
-    "an option of a wrong type": ({"options": {"fake": {"must_be_short": "long"}}}, InvalidPost, "bad_option"),
-    "an option group that is none": ({"options": {"fake": 5}}, InvalidPost, "bad_option"),
-    "a window of nothing": ({"options": {"post": {"window_minutes": 0}}}, InvalidPost, "bad_option"),
-    "options that are no JSON": ({"options": {"fake": {"colour": object()}}}, Refused, ""),
-    "an empty key": ({"idempotency_key": ""}, Refused, "1 to 200"),
-    "a key of a novel": ({"idempotency_key": "k" * 201}, Refused, "1 to 200"),
-    "a file that is missing": ({"media": ["{tmp}/missing.jpg"]}, InvalidPost, "missing.jpg"),
-    "a file that is empty": ({"media": ["{tmp}/empty.jpg"]}, InvalidPost, "empty.jpg"),
-    "a file that is words": ({"media": ["{tmp}/words.jpg"]}, InvalidPost, "words.jpg"),
-    "a file that is cut": ({"media": ["{tmp}/cut.png"]}, InvalidPost, "cut.png"),
-    "a folder": ({"media": ["{tmp}/folder.jpg"]}, InvalidPost, "folder.jpg"),
-    "media that is a number": ({"media": [7]}, InvalidPost, "int"),
-    "a private address": ({"media": ["https://10.0.0.1/a.jpg"]}, InvalidPost, "10.0.0.1"),
-    "a metadata address": ({"media": ["http://169.254.169.254/latest/meta-data"]}, InvalidPost, "169.254.169.254"),
-    "this machine": ({"media": ["http://localhost:1/a.jpg"]}, InvalidPost, "localhost"),
-    "an odd scheme": ({"media": ["file:///etc/passwd"]}, InvalidPost, "file"),
-}
-
-
-@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_leaves_nothing_stored(acme, database, wrong_files, change):
-    given, error, words = change
-    arguments = {"text": "Hello", "to": "fake:acme", "at": SOON, **given}
-    if "media" in arguments:
-        arguments["media"] = [
-            one.replace("{tmp}", str(wrong_files)) if isinstance(one, str) else one for one in arguments["media"]
-        ]
-    before = database.counts()
-    with pytest.raises(error, match="(?s).*" + words.replace("(", r"\(")):
-        schedule(arguments.pop("text"), **arguments)
-    assert database.counts() == before
 
 
 def test_too_small_a_picture_is_refused_with_file_rule_and_platform(acme, database, pictures):
