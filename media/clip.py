@@ -13,7 +13,7 @@ class Clip:
     """The measured facts of a video. Times in seconds, rates in bits or frames a second."""
 
     duration_s: float
-    """From the first to the end of the last frame."""
+    """How long it plays: from where the picture or the sound begins to where the picture or the sound ends."""
     codec: str
     """FFmpeg's name: h264, hevc, vp9, av1, mpeg4 ..."""
     profile: str
@@ -21,7 +21,7 @@ class Clip:
     pixel_format: str
     """FFmpeg's name: yuv420p, yuv420p10le, yuv444p ..."""
     fps: float
-    """Frames divided by duration."""
+    """Frames divided by how long the pictures last."""
     variable: bool
     """More than one frame in a hundred lasts a quarter longer or shorter than the usual one."""
     bitrate: int
@@ -45,8 +45,28 @@ class Clip:
     """False: an MP4 whose index (moov) stands behind the pictures, so that playing has to wait for all of it."""
     edit_list: bool = False
     """An MP4 whose tracks are cut or shifted by an edit list, which some platforms refuse."""
+    trimmed: bool = False
+    """An edit list leaves out pictures that are in the file, or plays them in pieces or at another speed."""
+    sound_trimmed: bool = False
+    """The same of the sound."""
+    video_index: int = 0
+    """Which of the file's tracks the pictures are."""
+    audio_index: int = -1
+    """Which the sound is; -1: there is none."""
+    video_start_s: float = 0.0
+    """Where the first picture is shown, from where the file begins."""
+    audio_start_s: float = 0.0
+    """Where the first sound is heard, with what its coder puts before it (at most 35 ms)."""
+    primaries: int = 0
+    """Colours, as numbered by ISO 23091; 0: nobody says."""
+    matrix: int = 0
     copyright: str = ""
     artist: str = ""
+
+    @property
+    def apart_s(self) -> float:
+        """How much later than the pictures the sound begins; below zero: earlier."""
+        return self.audio_start_s - self.video_start_s if self.audio_codec else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values."""

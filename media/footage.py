@@ -1,23 +1,21 @@
 """What a video is: told by its container, by reading every packet, and by decoding pictures from all over it.
 
-Reading every packet finds what headers hide (the real length, a rate that varies, a file that ends early);
-decoding samples finds streams that are not what they claim. Every picture is decoded later, when the rendition
-is made (``media.transcode``). Memory stays flat: packets are counted, not kept.
+Reading every packet finds what headers hide (the real length, a rate that varies, a file that ends early:
+``media.timing``); decoding samples finds streams that are not what they claim. Every picture is decoded later, when
+the rendition is made (``media.transcode``).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from array import array
-from collections import Counter
+import struct
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from media import boxes
+from media import boxes, ebml
 from media.clip import Clip
 from media.errors import MediaRefused
+from media.timing import Timing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
 MAX_FRAME_PIXELS = 8_192 * 4_608
 """Width x height of one picture: 8K. A decoder keeps up to 17 of them."""
-MAX_DURATION_S = 12 * 3600.0
-"""The longest that any platform takes (YouTube)."""
-MAX_PACKETS = 12_000_000
 MAX_STREAMS = 32
 SAMPLES = 8
 """Places where pictures are decoded, spread evenly."""
@@ -46,8 +41,9 @@ _CONTAINERS = {
 """FFmpeg's readers that may be used. Others follow lists of files and URLs, which a stranger's file must not."""
 _WEBM_CODECS = frozenset({"vp8", "vp9", "av1", "opus", "vorbis", ""})
 _TRANSFERS = {16: "pq", 18: "hlg"}
-_TOLERANCE = 0.25
-"""How much longer or shorter than usual a frame may last before it counts as odd."""
+_SAYS_NOTHING = frozenset({0, 2})
+"""How streams write that they do not say what their colours are; the container may (ISO 23091)."""
+_FLV_LASTS = b"\x00\x08duration\x00"
 
 
 def look(path: Path, name: str, size: int) -> tuple[str, str, int, int, int, tuple[str, ...], Clip]:
@@ -63,12 +59,13 @@ def look(path: Path, name: str, size: int) -> tuple[str, str, int, int, int, tup
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         # Before FFmpeg, which believes what an index claims. Of files of other kinds nothing is found.
         layout = boxes.read(data)
-        starts = bytes(data[:12])
+        starts = bytes(data[:4096])
+        matroska = ebml.read(data) if starts[:4] == b"\x1a\x45\xdf\xa3" else ebml.Layout()
     if layout.impossible:
         raise MediaRefused("bomb", "its index lists more samples than the file has bytes", file=name)
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            return _look(container, layout, starts, name, size)
+            return _look(container, layout, matroska, starts, name, size)
     except MemoryError:
         raise MediaRefused("bomb", "the video does not fit into memory", file=name) from None
     except MediaRefused:
@@ -83,7 +80,7 @@ def _words(error: Exception) -> str:
 
 
 def _look(
-    container: InputContainer, layout: boxes.Layout, starts: bytes, name: str, size: int
+    container: InputContainer, layout: boxes.Layout, matroska: ebml.Layout, starts: bytes, name: str, size: int
 ) -> tuple[str, str, int, int, int, tuple[str, ...], Clip]:
     known = _CONTAINERS.get(container.format.name)
     if known is None:
@@ -92,16 +89,22 @@ def _look(
     if known[0] == "MP4":
         if starts[8:12] == b"qt  " or starts[4:8] != b"ftyp":
             known = ("MOV", "video/quicktime")
-        if not layout.complete:
-            raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
     else:
         layout = boxes.Layout()
+    if not layout.complete or not matroska.complete:
+        raise _cut(name)
     stream = _picture_stream(container, name)
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > MAX_FRAME_PIXELS:
         raise MediaRefused("bomb", f"{width} x {height} is more than 8K, which we decode at most", file=name)
     sound = next((one for one in container.streams.audio if _codec(one)), None)
-    timing = _Timing(container, stream, name)
+    # Asked before the first picture is decoded: what the stream does not say replaces what the container says.
+    context = stream.codec_context
+    told = [int(one or 0) for one in (context.color_trc, context.color_primaries, context.colorspace)]
+    timing = Timing(container, stream, sound, name)
+    claimed = matroska.lasts_s or _flv_lasts(starts)
+    if timing.ends_s < 0.9 * claimed - 0.5:
+        raise _cut(name)
     first = _samples(container, stream, timing, name)
     codec = _codec(stream)
     sound_codec = _codec(sound) if sound is not None else ""
@@ -109,22 +112,24 @@ def _look(
         known = ("WEBM", "video/webm")
     rotation = round(-float(first.rotation)) % 360
     rotation = (rotation + 45) // 90 * 90 % 360
+    shown = [int(getattr(first, one, 0) or 0) for one in ("color_trc", "color_primaries", "colorspace")]
+    transfer, primaries, matrix = map(_said, shown, told)
     shape = stream.sample_aspect_ratio or 1
     seen = max(1, round(width * float(shape))), height
     if rotation in {90, 270}:
         seen = seen[::-1]
     clip = Clip(
-        duration_s=round(timing.duration, 3),
+        duration_s=round(timing.duration_s, 3),
         codec=codec,
         profile=str(stream.profile or ""),
         pixel_format=str(stream.codec_context.pix_fmt or first.format.name),
-        fps=round(timing.frames / timing.duration, 3),
+        fps=round(timing.frames / timing.pictures_s, 3),
         variable=timing.variable,
-        bitrate=round(size * 8 / timing.duration),
+        bitrate=round(size * 8 / timing.duration_s),
         rotation=rotation,
         square_pixels=bool(abs(float(shape) - 1) < 0.005),
         interlaced=bool(first.interlaced_frame),
-        hdr=_TRANSFERS.get(int(getattr(first, "color_trc", 0) or stream.codec_context.color_trc or 0), ""),
+        hdr=_TRANSFERS.get(transfer, ""),
         stored_width=width,
         stored_height=height,
         audio_codec=sound_codec,
@@ -133,11 +138,37 @@ def _look(
         audio_bitrate=int(sound.bit_rate or 0) if sound is not None else 0,
         index_first=layout.index_first,
         edit_list=layout.edit_list,
+        # One picture may be a matter of rounding.
+        trimmed=known[0] in {"MP4", "MOV"} and (layout.spliced or timing.left_out > 1),
+        sound_trimmed=layout.sound_cut and sound is not None,
+        video_index=stream.index,
+        audio_index=sound.index if sound is not None else -1,
+        video_start_s=round(timing.video_start_s, 4),
+        audio_start_s=round(timing.audio_start_s, 4),
+        primaries=primaries,
+        matrix=matrix,
         copyright=_note(container, "copyright"),
         artist=_note(container, "artist"),
     )
-    private = tuple(sorted(layout.private | _private(container)))
+    private = tuple(sorted(layout.private | matroska.private | _private(container)))
     return *known, *seen, timing.frames, private, clip
+
+
+def _cut(name: str) -> MediaRefused:
+    return MediaRefused("truncated", "the file ends in the middle of the video", file=name)
+
+
+def _said(shown: int, told: int) -> int:
+    """What the picture says of its colours, else what its container does; 0: nothing."""
+    return next((one for one in (shown, told) if one not in _SAYS_NOTHING), 0)
+
+
+def _flv_lasts(starts: bytes) -> float:
+    """How long an FLV says it is; 0: it does not, or is none."""
+    at = starts.find(_FLV_LASTS) + len(_FLV_LASTS)
+    if starts[:3] != b"FLV" or at < len(_FLV_LASTS) or at + 8 > len(starts):
+        return 0.0
+    return float(struct.unpack_from(">d", starts, at)[0])
 
 
 def _picture_stream(container: InputContainer, name: str) -> VideoStream:
@@ -164,45 +195,7 @@ def _codec(stream: Any) -> str:
         return ""
 
 
-class _Timing:
-    """How long the video is and how evenly its frames follow, from the time stamps of all packets."""
-
-    def __init__(self, container: InputContainer, stream: VideoStream, name: str) -> None:
-        stamps = array("q")
-        broken = 0
-        packets = 0
-        for packet in container.demux():
-            packets += 1
-            if packets > MAX_PACKETS:
-                raise MediaRefused("bomb", f"more than {MAX_PACKETS} packets", file=name)
-            if packet.stream_index != stream.index or packet.size == 0:
-                continue
-            broken += packet.is_corrupt
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                stamps.append(stamp)
-        base = float(stream.time_base or 0)
-        self.frames = len(stamps)
-        if not stamps or not base:
-            raise MediaRefused("corrupt", "the video track holds no pictures", file=name)
-        if broken:
-            raise MediaRefused("truncated", "the file ends in the middle of the video", file=name)
-        stamps = array("q", sorted(stamps))
-        steps = array("d", ((after - before) * base for before, after in itertools.pairwise(stamps)))
-        usual = sorted(steps)[len(steps) // 2] if steps else 1 / float(stream.average_rate or 25)
-        if not usual or not math.isfinite(usual):
-            usual = 1 / float(stream.average_rate or 25)
-        self.first = stamps[0]
-        self.last = stamps[-1]
-        self.duration = max((stamps[-1] - stamps[0]) * base + usual, 0.001)
-        if self.duration > MAX_DURATION_S:
-            message = f"{self.duration:.0f} seconds are more than the {MAX_DURATION_S:.0f} we process"
-            raise MediaRefused("too_long", message, file=name)
-        odd = Counter(abs(step - usual) > usual * _TOLERANCE for step in steps)[True]
-        self.variable = odd * 100 > len(steps)
-
-
-def _samples(container: InputContainer, stream: VideoStream, timing: _Timing, name: str) -> VideoFrame:
+def _samples(container: InputContainer, stream: VideoStream, timing: Timing, name: str) -> VideoFrame:
     """Decodes the first picture and some from all over; the first."""
     import av
 

@@ -145,7 +145,7 @@ def _probe(stream: IO[bytes], path: Path, size: int, name: str) -> Probe:
     while chunk := stream.read(CHUNK):
         digest.update(chunk)
     if kind == VIDEO:
-        return _probe_video(path, size, digest.hexdigest(), name)
+        return probe_video(path, size, digest.hexdigest(), name)
     anatomy = _anatomy(stream, size, kind, name)
     stream.seek(0)
     with open_picture(stream, kind, name=name) as picture:
@@ -211,7 +211,8 @@ def exif_of(picture: ImageFile, anatomy: containers.Anatomy, kind: str) -> bytes
     return block
 
 
-def _probe_video(path: Path, size: int, sha256: str, name: str) -> Probe:
+def probe_video(path: Path, size: int, sha256: str, name: str) -> Probe:
+    """What a video is, without looking for its kind or its hash. :raises MediaRefused: as ``probe``."""
     from media import footage
 
     form, mime, width, height, frames, private, clip = footage.look(path, name, size)
