@@ -69,6 +69,21 @@ def run(
             raise _told(code, _read(complaints), name)
 
 
+def picture(arguments: Sequence[str], *, name: str) -> bytes:
+    """What ffmpeg writes to its standard output; empty: nothing. Raises as ``run``."""
+    with tempfile.TemporaryFile() as complaints:
+        done = subprocess.run(
+            [program(), *COMMON, *arguments, "pipe:1"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            check=False,
+        )
+        if done.returncode:
+            raise _told(done.returncode, _read(complaints), name)
+    return done.stdout
+
+
 def _feed(pipe: IO[bytes], pictures: Iterable[bytes]) -> None:
     # A broken pipe means that ffmpeg gave up; why is what it complained about.
     with contextlib.suppress(BrokenPipeError):

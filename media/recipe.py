@@ -17,7 +17,7 @@ from media.probe import CUTTABLE, DAMAGED_PROFILE, Probe
 from media.rules import MediaRule, becomes_video, violations
 from media.video_plan import VideoPlan
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Part of each recipe's hash. Raised whenever the same recipe would give other pixels, so that old renditions
 are not taken for new ones."""
 

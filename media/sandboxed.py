@@ -87,7 +87,8 @@ def answer(request: dict[str, Any], tell: Callable[[float], None]) -> dict[str, 
 
         made = normalize(path, Recipe.from_json(request["recipe"]), Path(request["out_dir"]), progress=tell)
     except MediaRefused as error:
-        return {"refused": {"code": error.code, "message": error.message, "file": error.file or name}}
+        # Whatever file of ours it was found in, the author knows it by this name.
+        return {"refused": {"code": error.code, "message": error.message, "file": name}}
     except MemoryError:
         return {"refused": {"code": "memory", "message": "it needs more memory than is allowed", "file": name}}
     except MachineFailed as error:

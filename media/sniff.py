@@ -44,6 +44,8 @@ SUFFIXES = {
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
     "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
 }
 """Of what renditions can be."""
 

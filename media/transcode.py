@@ -7,7 +7,7 @@ the coded pictures are kept, so that damage in the middle is found before a plat
 from __future__ import annotations
 
 import dataclasses
-import tempfile
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +16,14 @@ from media import ffmpeg
 from media.decode import decoding, open_picture
 from media.errors import MediaRefused
 from media.ffmpeg import Progress, place_of
-from media.video_plan import AUDIO_BITRATE, VideoPlan
+from media.probe import Probe, probe_video
+from media.timing import PRIMING_S
+from media.video_plan import AUDIO_BITRATE, VideoPlan, decide, misfit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from media.probe import Probe
+    from media.clip import Clip
 
 THREADS = "4"
 """Of x264, fixed: its bytes depend on their number, and renditions are named by their bytes."""
@@ -34,6 +36,9 @@ TRIES = 3
 _TONEMAP = (
     "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv"
 )
+_TRANSFERS = {"pq": "smpte2084", "hlg": "arib-std-b67"}
+_PRIMARIES = {1: "bt709", 9: "bt2020", 12: "smpte432"}
+_MATRICES = {1: "bt709", 9: "bt2020nc", 10: "bt2020c"}
 _INPUT = ("-threads", "2", "-protocol_whitelist", "file")
 
 
@@ -41,115 +46,146 @@ def make(source: Path, probe: Probe, plan: VideoPlan, background: str, out: Path
     """Writes the rendition into ``out``.
 
     :param background: ``#rrggbb``, behind transparency and around a padded video.
-    :raises MediaRefused: ``corrupt``, ``memory``, ``cannot_fit`` ...
+    :raises MediaRefused: ``corrupt``, ``memory``, ``cannot_fit`` (also for a rendition that its rule still refuses) ...
     :raises MachineFailed: this machine could not.
     """
-    name = source.name
     if probe.clip is None:
         _from_animation(source, probe, plan, background, out, progress)
-        return
+    else:
+        _from_video(source, probe, probe.clip, plan, background, out, progress)
+    if plan.limits is not None:
+        found = probe_video(out, out.stat().st_size, "", source.name)
+        if wrong := misfit(found, plan, source.name):
+            raise MediaRefused("cannot_fit", f"the video that was made of it does not fit: {wrong}", file=source.name)
+
+
+def _from_video(
+    source: Path, probe: Probe, clip: Clip, plan: VideoPlan, background: str, out: Path, progress: Progress | None
+) -> None:
+    wanted = plan
     if plan.copy_video:
         decode_all(source, probe, progress)
-        ffmpeg.run(
-            [
-                *_INPUT,
-                "-i",
-                place_of(source),
-                *_map(plan),
-                "-c:v",
-                "copy",
-                *_tag(probe),
-                *_sound(plan),
-                *_file(plan),
-                place_of(out),
-            ],
-            name=name,
-        )
-        return
-    wanted = plan
+        _copy(source, clip, plan, out, progress)
+        if plan.rule is None or out.stat().st_size <= plan.max_bytes:
+            return
+        # What is around the pictures took more than the limit leaves.
+        must = ("compress", f"repacked it has more than {plan.max_bytes} bytes")
+        wanted = decide(probe, plan.rule, plan.fit, source.name, must=must)[0] or plan
     for _ in range(TRIES):
         command = [
             *_INPUT,
             "-xerror",
             "-i",
             place_of(source),
-            *_map(wanted),
+            *_map(clip, wanted),
             "-vf",
             _filters(wanted, background, probe),
-            *_coded(wanted, wanted.fps or probe.clip.fps),
-            *_sound(wanted),
+            *_coded(wanted, wanted.fps or clip.fps),
+            *_sound(clip, wanted),
             *_file(wanted),
             place_of(out),
         ]
-        ffmpeg.run(["-progress", "pipe:1", *command], name=name, lasts_s=probe.clip.duration_s, progress=progress)
+        ffmpeg.run(["-progress", "pipe:1", *command], name=source.name, lasts_s=clip.duration_s, progress=progress)
         size = out.stat().st_size
         if not wanted.max_bytes or size <= wanted.max_bytes:
             return
-        cap = wanted.max_bitrate or round(size * 8 / probe.clip.duration_s)
+        cap = wanted.max_bitrate or round(size * 8 / clip.duration_s)
         wanted = dataclasses.replace(wanted, max_bitrate=int(cap * wanted.max_bytes / size * 0.9))
-    raise MediaRefused("cannot_fit", f"the video cannot be brought under {plan.max_bytes} bytes", file=name)
+    raise MediaRefused("cannot_fit", f"the video cannot be brought under {plan.max_bytes} bytes", file=source.name)
+
+
+def _copy(source: Path, clip: Clip, plan: VideoPlan, out: Path, progress: Progress | None) -> None:
+    # Apple's players show H.265 only under this mark.
+    tag = ["-tag:v", "hvc1"] if clip.codec == "hevc" else []
+    around = [*_map(clip, plan), "-c:v", "copy", *tag, *_sound(clip, plan), *_file(plan)]
+    command = ["-progress", "pipe:1", *_INPUT, "-i", place_of(source), *around, place_of(out)]
+    ffmpeg.run(command, name=source.name, lasts_s=clip.duration_s, progress=progress)
 
 
 def decode_all(source: Path, probe: Probe, progress: Progress | None = None) -> None:
     """Decodes everything and keeps nothing. :raises MediaRefused: something in it is damaged."""
-    lasts = probe.clip.duration_s if probe.clip else 0.0
-    command = [*_INPUT, "-xerror", "-i", place_of(source), "-map", "0:v:0", "-map", "0:a:0?", "-f", "null", "-"]
-    ffmpeg.run(["-progress", "pipe:1", *command], name=source.name, lasts_s=lasts, progress=progress)
+    clip = probe.clip
+    if clip is None:
+        raise ValueError("only videos are decoded here")
+    command = [*_INPUT, "-xerror", "-i", place_of(source), *_tracks(clip), "-f", "null", "-"]
+    ffmpeg.run(["-progress", "pipe:1", *command], name=source.name, lasts_s=clip.duration_s, progress=progress)
 
 
 def still(source: Path, at_s: float, probe: Probe) -> Image:
     """One picture of a video, upright, in the ordinary range. :raises MediaRefused: it cannot be decoded."""
-    lasts = probe.clip.duration_s if probe.clip else 0.0
-    step = 1 / max(probe.clip.fps if probe.clip else 25.0, 1.0)
-    at = max(0.0, min(at_s, lasts - 2 * step))
-    hdr = bool(probe.clip and probe.clip.hdr)
-    with tempfile.TemporaryDirectory(dir=source.parent, prefix="poster-") as folder:
-        out = Path(folder) / "still.png"
-        filters = ",".join([f"scale={probe.width}:{probe.height}", *([_TONEMAP] if hdr else []), "format=rgb24"])
-        ffmpeg.run(
-            [
-                *_INPUT,
-                "-ss",
-                f"{at:.3f}",
-                "-i",
-                place_of(source),
-                "-map",
-                "0:v:0",
-                "-frames:v",
-                "1",
-                "-vf",
-                filters,
-                "-f",
-                "image2",
-                "-update",
-                "1",
-                "-c:v",
-                "png",
-                place_of(out),
-            ],
-            name=source.name,
-        )
-        if not out.is_file():
-            raise MediaRefused("corrupt", f"there is no picture at {at:.1f} s", file=source.name)
-        with out.open("rb") as stream, open_picture(stream, "PNG", name=source.name) as picture:
-            with decoding(source.name):
-                picture.load()
-            return picture.copy()
+    clip = probe.clip
+    if clip is None:
+        raise ValueError("only videos have a moment")
+    rate = max(clip.fps, 1.0)
+    # The sound may begin before the pictures and go on after them.
+    last = clip.video_start_s + max(0.0, (probe.frames - 2) / rate)
+    at = min(max(_begins(clip) + at_s, clip.video_start_s), last)
+    filters = ",".join([f"scale={probe.width}:{probe.height}", *_tonemap(clip, clip.hdr), "format=rgb24"])
+    seek = [*_INPUT, "-ss", f"{at:.3f}", "-i", place_of(source), "-map", f"0:{clip.video_index}"]
+    data = ffmpeg.picture(
+        [*seek, "-frames:v", "1", "-vf", filters, "-f", "image2pipe", "-c:v", "png"], name=source.name
+    )
+    if not data:
+        raise MediaRefused("corrupt", f"there is no picture at {at_s:.1f} s", file=source.name)
+    with open_picture(io.BytesIO(data), "PNG", name=source.name) as picture:
+        with decoding(source.name):
+            picture.load()
+        return picture.copy()
 
 
-def _map(plan: VideoPlan) -> list[str]:
-    """The first video and the first sound; no data tracks, notes or chapters."""
-    sound = [] if plan.audio == "none" else ["-map", "0:a:0?"]
-    return ["-map", "0:v:0", *sound, "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn"]
+def _tracks(clip: Clip) -> list[str]:
+    """Those that were looked at: a cover picture may stand before the pictures, a track nobody can decode before
+    the sound."""
+    sound = ["-map", f"0:{clip.audio_index}"] if clip.audio_codec else []
+    return ["-map", f"0:{clip.video_index}", *sound]
 
 
-def _tag(probe: Probe) -> list[str]:
-    # Apple's players show H.265 only under this mark.
-    return ["-tag:v", "hvc1"] if probe.clip and probe.clip.codec == "hevc" else []
+def _tonemap(clip: Clip, hdr: str) -> list[str]:
+    """Brings HDR to the ordinary range. What only the container says of the colours is said to the filter."""
+    if not hdr:
+        return []
+    told = [f"color_trc={_TRANSFERS[hdr]}"]
+    # HDR without a word about its colours is BT.2020.
+    told += [] if clip.primaries else ["color_primaries=bt2020"]
+    told += [] if clip.matrix else ["colorspace=bt2020nc"]
+    for key, names, value in (("color_primaries", _PRIMARIES, clip.primaries), ("colorspace", _MATRICES, clip.matrix)):
+        told += [f"{key}={names[value]}"] if value in names else []
+    return [f"setparams={':'.join(told)}", _TONEMAP]
+
+
+def _map(clip: Clip, plan: VideoPlan) -> list[str]:
+    """The pictures and the sound; no data tracks, notes or chapters."""
+    tracks = _tracks(clip) if plan.audio != "none" else _tracks(clip)[:2]
+    return [*tracks, "-map_metadata", "-1", "-map_chapters", "-1", "-sn", "-dn"]
+
+
+def _zero(clip: Clip, plan: VideoPlan) -> float:
+    """What becomes the first moment of the rendition, in seconds from where the file begins.
+
+    A track that is not taken may begin before those that are.
+    """
+    if plan.copy_video:
+        return 0.0 if plan.edit_list else clip.video_start_s
+    return _begins(clip)
+
+
+def _begins(clip: Clip) -> float:
+    """Where the first picture is shown or the first sound is heard, whichever comes first."""
+    return min(clip.video_start_s, max(0.0, clip.audio_start_s)) if clip.audio_codec else clip.video_start_s
+
+
+def _moved(zero: float) -> str:
+    return f"PTS-{zero:.4f}/TB" if zero > 0.001 else "PTS"
 
 
 def _filters(plan: VideoPlan, background: str, probe: Probe) -> str:
     chain = []
+    clip, fps = probe.clip, plan.fps
+    if clip and clip.video_start_s > 0.001:
+        # The first picture is shown from the beginning, should the sound begin before it. The filter forgets the rate,
+        # without which the encoder does not know how many bits a second are.
+        chain.append(f"setpts='if(eq(N,0),0,{_moved(_zero(clip, plan))})'")
+        fps = fps or clip.fps
     if plan.deinterlace:
         chain.append("yadif")
     if probe.clip and not probe.clip.square_pixels:
@@ -158,13 +194,13 @@ def _filters(plan: VideoPlan, background: str, probe: Probe) -> str:
         chain.append(f"crop={plan.crop[0]}:{plan.crop[1]}")
     if plan.scale:
         chain.append(f"scale={plan.scale[0]}:{plan.scale[1]}:flags=lanczos")
-    if plan.tonemap:
+    if clip:
         # After scaling: it works in 12 bytes a pixel.
-        chain.append(_TONEMAP)
+        chain += _tonemap(clip, plan.tonemap)
     if plan.pad:
         chain.append(f"pad={plan.pad[0]}:{plan.pad[1]}:(ow-iw)/2:(oh-ih)/2:color=0x{background[1:]}")
-    if plan.fps:
-        chain.append(f"fps={plan.fps:g}")
+    if fps:
+        chain.append(f"fps={fps:g}")
     return ",".join([*chain, "setsar=1", "format=yuv420p"])
 
 
@@ -190,16 +226,21 @@ def _coded(plan: VideoPlan, fps: float) -> list[str]:
     return command
 
 
-def _sound(plan: VideoPlan) -> list[str]:
+def _sound(clip: Clip, plan: VideoPlan) -> list[str]:
     if plan.audio == "none":
         return ["-an"]
     if plan.audio == "copy":
-        return ["-c:a", "copy"]
-    return ["-c:a", "aac", "-b:a", str(AUDIO_BITRATE), "-ac", str(plan.audio_channels), "-ar", str(plan.audio_rate)]
+        # Without an edit list nothing hides what the coder put before the sound, and all of it would come later.
+        priming = [] if plan.edit_list else ["-bsf:a", f"noise=drop='lt(pts*tb,-{PRIMING_S})'"]
+        return ["-c:a", "copy", *priming]
+    # Silence where nothing is heard yet, or where something is missing; players do not agree about gaps.
+    filters = f"asetpts={_moved(_zero(clip, plan))},aresample=async=1:first_pts=0"
+    rate = ["-b:a", str(AUDIO_BITRATE), "-ac", str(plan.audio_channels), "-ar", str(plan.audio_rate)]
+    return ["-af", filters, "-c:a", "aac", *rate]
 
 
 def _file(plan: VideoPlan) -> list[str]:
-    """The container: index first, no edit list, nothing in it that changes from run to run."""
+    """The container: index first, an edit list only where it is needed, nothing in it that changes from run to run."""
     rights = [("copyright", plan.copyright), ("artist", plan.artist)]
     notes = [part for key, text in rights if text for part in ("-metadata", f"{key}={text}")]
     return [
@@ -211,7 +252,7 @@ def _file(plan: VideoPlan) -> list[str]:
         "-flags:a",
         "+bitexact",
         "-use_editlist",
-        "0",
+        str(int(plan.edit_list)),
         "-movflags",
         "+faststart+negative_cts_offsets",
         "-f",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from media.errors import MediaRefused
 from media.geometry import Bounds, Placed, place
+from media.limits import MediaRule, VideoRule
+from media.rules import violations
 
 if TYPE_CHECKING:
-    from media.limits import MediaRule, VideoRule
+    from media.clip import Clip
     from media.probe import Probe
 
 MP4 = "video/mp4"
@@ -25,11 +27,14 @@ LEAST_BITS = 0.02
 """Bits a pixel and picture below which x264 blurs and blocks; the picture is made smaller before that."""
 LEAST_SIDE = 240
 """Pixels of the shorter side below which a video is refused rather than made smaller to save bytes."""
+APART_S = 0.04
+"""How much earlier or later than the pictures the sound may come before people notice (ITU-R BT.1359: 45 ms)."""
 USUAL_FPS = (24.0, 25.0, 30.0, 50.0, 60.0)
 ANIMATION_FPS = 30.0
 """The most pictures a second that are made of an animation; browsers show few faster."""
 
 _IN_MP4 = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4"})
+_PLAYED_IN_MP4 = frozenset({"aac", "mp3"})
 _PLAIN = frozenset({"yuv420p", "yuvj420p"})
 
 
@@ -58,6 +63,13 @@ class VideoPlan:
     deinterlace: bool = False
     at_least_s: float = 0.0
     """An animation is repeated until it lasts so long."""
+    edit_list: bool = False
+    """Pictures and sound begin at different times, and what is copied keeps that by an edit list."""
+    platform: str = ""
+    placement: str = ""
+    limits: VideoRule | None = None
+    """What the rendition has to satisfy when it is looked at again."""
+    fit: str = "refuse"
     copyright: str = ""
     artist: str = ""
 
@@ -69,48 +81,95 @@ class VideoPlan:
         for key in ("crop", "scale", "pad"):
             if known.get(key) is not None:
                 known[key] = tuple(known[key])
+        if known.get("limits") is not None:
+            known["limits"] = _rule_from(known["limits"])
         return cls(**known)
 
+    @property
+    def rule(self) -> MediaRule | None:
+        """The rule that it was made for; None: older plans do not tell."""
+        one = self.limits
+        if one is None:
+            return None
+        shape = (one.max_width, one.max_height, one.min_width, one.min_height, one.min_ratio, one.max_ratio)
+        return MediaRule(self.platform, self.placement, 1, 1, (), 0, *shape, None, one.source, video=one)
 
-def decide(probe: Probe, rule: MediaRule, fit: str, name: str) -> tuple[VideoPlan | None, list[tuple[str, str]]]:
+
+def _rule_from(data: Mapping[str, Any]) -> VideoRule:
+    facts: dict[str, Any] = {one.name: data[one.name] for one in dataclasses.fields(VideoRule) if one.name in data}
+    for key in ("containers", "codecs", "audio_codecs"):
+        facts[key] = tuple(facts[key])
+    return VideoRule(**facts)
+
+
+def misfit(found: Probe, plan: VideoPlan, name: str) -> str:
+    """What the platform would still refuse of a rendition, or what would still have to be done; empty: nothing."""
+    rule = plan.rule
+    if rule is None:
+        return ""
+    wrong = [problem.message for problem in violations(found, rule, name=name)]
+    return (wrong or [why for _, why in decide(found, rule, plan.fit, name)[1]] or [""])[0]
+
+
+def decide(
+    probe: Probe, rule: MediaRule, fit: str, name: str, *, must: tuple[str, str] | None = None
+) -> tuple[VideoPlan | None, list[tuple[str, str]]]:
     """The plan and what it does, as (name, why); None: the file already fits and holds nothing private.
 
+    :param must: a reason to code the pictures anew that was found out otherwise.
     :raises MediaRefused: ``cannot_fit``: no picture worth seeing has so few bytes.
     """
     limits = rule.video
     if limits is None:
         raise ValueError("a rule without videos was asked about one")
     where = f"{rule.platform} {rule.placement}"
+    clip = probe.clip
     sound, why_sound = _sound(probe, limits, where)
-    coding = _reasons_to_code(probe, limits, where, fit, name)
+    coding = [must] if must else []
+    coding += _reasons_to_code(probe, limits, where, fit, name)
     around = _reasons_to_wrap(probe, limits, where)
-    if around and not coding and probe.clip and probe.clip.codec not in _IN_MP4:
-        coding = [("codec", f"{probe.clip.codec} cannot be put into an MP4 file")]
-    actions = [*coding, *why_sound, *around]
-    if not actions:
+    if not coding and not why_sound and not around:
         return None, []
-    rights: dict[str, Any] = {"copyright": probe.clip.copyright, "artist": probe.clip.artist} if probe.clip else {}
+    keeps_apart = False
+    if clip is not None:
+        if not coding:
+            coding, more, keeps_apart = _reasons_found_late(probe, clip, limits, where, sound)
+            why_sound += more
+        around = [*_wrapped(probe, around), *around]
+        coding += _lost_by_coding(clip, limits) if coding else []
+        sound, more = _sound_beside(clip, sound, why_sound, coded=bool(coding))
+        why_sound += more
+    actions = [*coding, *why_sound, *around]
+    made: dict[str, Any] = {
+        "platform": rule.platform,
+        "placement": rule.placement,
+        # Where a limit was read decides nothing.
+        "limits": dataclasses.replace(limits, source=""),
+        "fit": fit,
+        "max_bytes": limits.max_bytes,
+        "copyright": clip.copyright if clip else "",
+        "artist": clip.artist if clip else "",
+        **sound,
+    }
     if not coding:
-        return VideoPlan(copy_video=True, **sound, **rights), actions
+        return VideoPlan(copy_video=True, edit_list=keeps_apart, **made), actions
     placed = _placed(probe, limits, fit, where, name)
     # Made steady where it must be, even where the source is: a picture that cannot be decoded would leave a gap.
-    fps = _fps(probe, limits) or (probe.clip.fps if probe.clip and limits.steady else 0.0)
+    fps = _fps(probe, limits) or (clip.fps if clip and limits.steady else 0.0)
     most = _most_bits(probe, limits, sound["audio"] != "none")
     placed, smaller = _bearable(placed, probe, limits, fps or _rate(probe), most, where, name)
     actions += smaller
     return VideoPlan(
         copy_video=False,
-        **{**sound, "audio": "aac" if sound["audio"] == "copy" else sound["audio"]},
-        **rights,
+        **made,
         crop=_pair(placed.crop_width, placed.crop_height, (probe.width, probe.height)),
         scale=(_even(placed.width), _even(placed.height)),
         pad=_pair(_even(placed.canvas_width), _even(placed.canvas_height), (_even(placed.width), _even(placed.height))),
         fps=fps,
         max_bitrate=most,
-        max_bytes=limits.max_bytes,
-        tonemap=probe.clip.hdr if probe.clip and not limits.any_depth else "",
-        deinterlace=bool(probe.clip and probe.clip.interlaced),
-        at_least_s=limits.min_duration_s if probe.clip is None else 0.0,
+        tonemap=clip.hdr if clip else "",
+        deinterlace=bool(clip and clip.interlaced),
+        at_least_s=limits.min_duration_s if clip is None else 0.0,
     ), actions
 
 
@@ -129,8 +188,68 @@ def _sound(probe: Probe, limits: VideoRule, where: str) -> tuple[dict[str, Any],
         why.append(("downmix", f"{clip.audio_channels} channels; {where} takes {limits.max_audio_channels}"))
     if clip.audio_rate > limits.max_audio_rate:
         why.append(("resample", f"{clip.audio_rate} Hz; {where} takes at most {limits.max_audio_rate}"))
-    # What we make is MP4, in which players expect AAC.
-    return {"audio": "copy" if not why and clip.audio_codec in {"aac", "mp3"} else "aac", **made}, why
+    if clip.sound_trimmed and not clip.trimmed:
+        why.append(("edits", "an edit list leaves out sound that is still in the file"))
+    return {"audio": "aac" if why else "copy", **made}, why
+
+
+def _reasons_found_late(
+    probe: Probe, clip: Clip, limits: VideoRule, where: str, sound: dict[str, Any]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]], bool]:
+    """Why pictures or sound that could stay have to be coded after all, since something else is done to the file.
+
+    The third: they stay and keep their distance by an edit list.
+    """
+    if clip.codec not in _IN_MP4:
+        return [("codec", f"{clip.codec} cannot be put into an MP4 file")], [], False
+    apart, more = abs(clip.apart_s) > APART_S, []
+    late = f"{'its sound begins' if clip.apart_s > 0 else 'its pictures begin'} {abs(clip.apart_s):.2f} s late"
+    if apart and not limits.edit_lists:
+        why = ("sync", f"{late}; without an edit list, which {where} refuses, that has to be filled")
+        if clip.apart_s < 0:
+            return [why], [], False
+        more = [why] if sound["audio"] == "copy" else []
+    codes_sound = bool(more) or _is_coded(clip, sound)
+    grows = (AUDIO_BITRATE - clip.audio_bitrate) * clip.duration_s / 8 if codes_sound else 0.0
+    if probe.size + grows > limits.max_bytes:
+        grown = f"with its sound coded anew it would have more than the {limits.max_bytes} bytes that {where} takes"
+        return [("compress", grown)], [], False
+    return [], more, apart and limits.edit_lists
+
+
+def _wrapped(probe: Probe, around: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if probe.mime == MP4 or any(name == "remux" for name, _ in around):
+        return []
+    return [("remux", f"what is made is {MP4}, not {probe.mime}")]
+
+
+def _lost_by_coding(clip: Clip, limits: VideoRule) -> list[tuple[str, str]]:
+    """What a platform would take and coding does not keep."""
+    if not limits.any_depth:
+        return []
+    if clip.hdr:
+        return [("sdr", f"it is HDR ({clip.hdr}); what is coded anew has 8 bits, in which that would look wrong")]
+    if clip.pixel_format not in _PLAIN:
+        return [("depth", f"its pixels are {clip.pixel_format}; what is coded anew has 8 bits, 4:2:0")]
+    return []
+
+
+def _is_coded(clip: Clip, sound: dict[str, Any]) -> bool:
+    return sound["audio"] == "aac" or (sound["audio"] == "copy" and clip.audio_codec not in _PLAYED_IN_MP4)
+
+
+def _sound_beside(
+    clip: Clip, sound: dict[str, Any], why: list[tuple[str, str]], *, coded: bool
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The sound that goes with the pictures, and why it is coded where nothing else said so."""
+    if sound["audio"] == "none" or (not coded and not why and not _is_coded(clip, sound)):
+        return sound, []
+    more = []
+    if not why and clip.audio_codec not in _PLAYED_IN_MP4:
+        more = [("audio", f"players expect AAC in an MP4 file, not {clip.audio_codec}")]
+    elif not why:
+        more = [("audio", "it is coded along with the pictures, so that both begin and go on together")]
+    return {**sound, "audio": "aac"}, more
 
 
 def _reasons_to_code(probe: Probe, limits: VideoRule, where: str, fit: str, name: str) -> list[tuple[str, str]]:
@@ -139,6 +258,8 @@ def _reasons_to_code(probe: Probe, limits: VideoRule, where: str, fit: str, name
     if clip is None:
         return [("video", f"{where} plays animations only as video"), *_shape(probe, limits, fit, where, name)]
     found = []
+    if clip.trimmed:
+        found.append(("edits", "an edit list leaves out or rearranges pictures that are still in the file"))
     if clip.codec not in limits.codecs:
         found.append(("codec", f"{where} takes {', '.join(limits.codecs)}, not {clip.codec}"))
     if clip.hdr and not limits.any_depth:
@@ -189,7 +310,11 @@ def _reasons_to_wrap(probe: Probe, limits: VideoRule, where: str) -> list[tuple[
     elif clip.edit_list and not limits.edit_lists:
         found.append(("remux", f"{where} refuses edit lists"))
     if probe.private:
-        words = {"gps": "the place where it was taken", "trailing": "data behind its end"}
+        words = {
+            "gps": "the place where it was taken",
+            "trailing": "data behind its end",
+            "xmp": "editing history (XMP)",
+        }
         told = ", ".join(words.get(one, "data of other programs or of the camera") for one in probe.private)
         found.append(("strip", f"not for the public: {told}"))
     return found
@@ -210,6 +335,9 @@ def _fps(probe: Probe, limits: VideoRule) -> float:
     if inside and not (clip.variable and limits.steady):
         return 0.0
     wanted = min(max(clip.fps, limits.min_fps), limits.max_fps)
+    near = [rate for rate in USUAL_FPS if abs(rate - wanted) <= 0.02 * rate and rate <= limits.max_fps]
+    if near:
+        return min(near, key=lambda rate: abs(rate - wanted))
     # The next usual rate above: no picture is lost, and every player knows it.
     above = [rate for rate in USUAL_FPS if wanted - 0.1 <= rate <= limits.max_fps]
     return above[0] if above else wanted

@@ -14,6 +14,7 @@ import av
 from PIL import Image, ImageDraw
 
 from media import ffmpeg
+from media.probe import probe
 
 av.logging.set_level(None)
 QUIET = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "ultrafast"}}
@@ -45,6 +46,9 @@ def video(
     options: dict[str, str] | None = None,
     colour: tuple[int, int, int] | None = None,
     shape: tuple[int, int] | None = None,
+    clap_s: float = 0.0,
+    sound_from: float = 0.0,
+    pictures_from: float = 0.0,
 ) -> Path:
     """A video of that kind.
 
@@ -52,6 +56,8 @@ def video(
     :param stamps: the time of each frame in milliseconds, instead of a steady rate.
     :param colour: primaries, transfer and matrix, by their numbers (9, 16, 9: HDR10).
     :param shape: of a pixel, width to height.
+    :param clap_s: until then black and silent, from then on white and loud (``clap_apart`` measures that).
+    :param sound_from: when the sound begins, seconds; ``pictures_from``: when the pictures do.
     """
     count = len(stamps) if stamps else round(fps * seconds)
     with av.open(str(path), "w", format=form, options=options or {}) as out:
@@ -71,21 +77,30 @@ def video(
         speech: Any = None
         if sound:
             speech = out.add_stream(sound, rate=rate, layout=layout)
+        late = round(pictures_from * (1000 if stamps else fps))
         for number in range(count):
-            picture = av.VideoFrame.from_image(frame(*size, number, count)).reformat(format=pixels)
-            picture.pts = stamps[number] if stamps else number
+            image = frame(*size, number, count)
+            at = (stamps[number] if stamps else number) + late
+            if clap_s:
+                image = Image.new("RGB", size, "white" if at / (1000 if stamps else fps) >= clap_s else "black")
+            picture = av.VideoFrame.from_image(image).reformat(format=pixels)
+            picture.pts = at
             if stamps:
                 picture.time_base = Fraction(1, 1000)
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
         if speech is not None:
-            _tone(out, speech, layout, rate, seconds)
+            _tone(out, speech, layout, rate, seconds, sound_from, clap_s)
     return path
 
 
-def _tone(out: Any, speech: Any, layout: str, rate: int, seconds: float) -> None:
-    for start in range(0, round(rate * seconds), 1024):
-        wave = array("f", (0.2 * math.sin((start + i) * 440 * math.tau / rate) for i in range(1024)))
+def _tone(
+    out: Any, speech: Any, layout: str, rate: int, seconds: float, since: float = 0.0, clap_s: float = 0.0
+) -> None:
+    for start in range(round(rate * since), round(rate * seconds), 1024):
+        # From the clap on.
+        heard = [0.2 if start + i >= clap_s * rate else 0.0 for i in range(1024)]
+        wave = array("f", (heard[i] * math.sin((start + i) * 440 * math.tau / rate) for i in range(1024)))
         piece = av.AudioFrame(format="fltp", layout=layout, samples=1024)
         for plane in piece.planes:
             plane.update(wave.tobytes())
@@ -107,6 +122,59 @@ def by_hand(path: Path, *arguments: str) -> Path:
     command = [ffmpeg.program(), "-nostdin", "-loglevel", "error", "-y", *arguments, str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return path
+
+
+def trimmed(path: Path, *, since: float = 3.3, **given: Any) -> Path:
+    """A video cut without coding it anew: an edit list hides what stands before the cut, which is still there."""
+    whole = video(path.with_suffix(".whole"), **{"seconds": 6.0, "sound": "aac", **given})
+    return by_hand(path, "-ss", str(since), "-i", str(whole), "-c", "copy", "-f", "mp4")
+
+
+def cover_first(path: Path, *, damaged: bool = False) -> Path:
+    """A video whose cover picture is listed before its tracks, so that it is the first of all pictures.
+
+    :param damaged: of the video, a stretch in the middle is not what was coded.
+    """
+    film = video(path.with_suffix(".film"), size=(320, 240), seconds=2, sound="aac", options={"movflags": "faststart"})
+    cover = path.with_suffix(".jpg")
+    frame(64, 64, 1, 2).save(cover)
+    both = ("-map", "0", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic", "-movflags", "faststart")
+    data = bytearray(by_hand(path, "-i", str(film), "-i", str(cover), *both, "-f", "mp4").read_bytes())
+    index, notes, track = (data.index(name) - 4 for name in (b"moov", b"udta", b"trak"))
+    end = index + int.from_bytes(data[index : index + 4], "big")
+    data[track:end] = data[notes:end] + data[track:notes]
+    if damaged:
+        middle = (end + len(data)) // 2
+        data[middle : middle + 3_000] = bytes(3_000)
+    path.write_bytes(data)
+    return path
+
+
+def colours_in_the_container(path: Path) -> Path:
+    """HDR of which only the container tells; the stream says that it does not say."""
+    source = video(path.with_suffix(".plain"), codec="libx265", pixels="yuv420p10le", colour=(9, 16, 9))
+    quiet = "hevc_metadata=colour_primaries=2:transfer_characteristics=2:matrix_coefficients=2"
+    told = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
+    copied = ("-i", str(source), "-c", "copy", "-bsf:v", quiet, *told, "-tag:v", "hvc1")
+    return by_hand(path, *copied, "-movflags", "write_colr", "-f", "mp4")
+
+
+def clap_apart(path: Path) -> float:
+    """How much later than it is seen a clap is heard, in seconds."""
+    found = probe(path).clip
+    assert found is not None
+    with av.open(str(path)) as opened:
+        pictures = list(opened.decode(opened.streams[found.video_index]))
+        light: list[Any] = [one.to_image().convert("L").resize((1, 1)).getpixel((0, 0)) for one in pictures]  # type: ignore[union-attr]  # pictures
+    middle = (max(light) + min(light)) / 2
+    seen = next(one.time for one, bright in zip(pictures, light, strict=True) if bright > middle)
+    with av.open(str(path)) as opened:
+        for one in opened.decode(opened.streams[found.audio_index]):
+            wave = array("f", bytes(one.planes[0]))  # type: ignore[arg-type]  # a buffer
+            for number, height in enumerate(wave):
+                if abs(height) > 0.05:
+                    return float(one.time + number / one.sample_rate - seen)  # type: ignore[operator, union-attr]  # sound
+    raise AssertionError("no clap is heard")
 
 
 def turned(path: Path) -> Path:

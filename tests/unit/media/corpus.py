@@ -159,6 +159,25 @@ def with_more(path: Path, more: bytes) -> Path:
     return path
 
 
+def box(name: bytes, body: bytes) -> bytes:
+    """A box of an MP4."""
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+XMP = b"<x:xmpmeta><rdf:Description exif:GPSLatitude='52,31.2N' aux:SerialNumber='1' dc:title='%s'/></x:xmpmeta>"
+
+
+def xmp_box() -> bytes:
+    """The box in which programs for editing keep their notes in an MP4."""
+    return box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + XMP % GPS_NOTE.encode())
+
+
+def endless_segment(data: bytes) -> bytes:
+    """A Matroska file whose size is unknown, as browsers record it."""
+    at = data.index(b"\x18\x53\x80\x67") + 4
+    return data[:at] + b"\x01" + b"\xff" * 7 + data[at + 8 :]
+
+
 def bent(data: bytes) -> bytes:
     """With one byte in the middle turned over."""
     middle = len(data) // 2
