@@ -18,7 +18,7 @@ from db.crypto import Cipher
 from db.models import Account, ScheduledPost, Switch, Webhook, table_of
 from db.transitions import close_letter
 from platforms import registry
-from platforms.base import AccountRef, Call, Identity
+from platforms.base import AccountRef, Call, Identity, Platform
 from platforms.errors import UnknownPlatform
 from scheduler import audit
 from scheduler.errors import NotConfigured, Refused, UnknownAccount
@@ -107,6 +107,27 @@ def reference(row: Row[Any]) -> AccountRef:
     )
 
 
+def fitting(platform: str, name: str, credentials: Mapping[str, Any]) -> Platform:
+    """The module of a platform for which credentials have the right shape.
+
+    :raises Refused: no such platform, a name that cannot be typed, credentials of the wrong shape.
+    """
+    try:
+        module = registry.get(platform)
+    except UnknownPlatform as error:
+        raise Refused(str(error)) from None
+    if not NAME.fullmatch(name):
+        raise Refused(f"{name!r} cannot be an account's name: letters, digits, dots, dashes and _, at most 63")
+    try:
+        module.credentials_model.model_validate(dict(credentials))
+    except ValidationError as error:
+        # pydantic's own text would repeat the input, which is secret.
+        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'credentials'}: {one['type']}" for one in error.errors())
+        wanted = ", ".join(module.credentials_model.model_fields)
+        raise Refused(f"These are not credentials for {platform}: {told} (fields: {wanted})") from None
+    return module
+
+
 def add(
     conn: Connection,
     settings: Settings,
@@ -124,19 +145,7 @@ def add(
     :raises NotConfigured: there is no key to encrypt them with.
     """
     cipher = Cipher(settings.secret())
-    try:
-        module = registry.get(platform)
-    except UnknownPlatform as error:
-        raise Refused(str(error)) from None
-    if not NAME.fullmatch(name):
-        raise Refused(f"{name!r} cannot be an account's name: letters, digits, dots, dashes and _, at most 63")
-    try:
-        module.credentials_model.model_validate(dict(credentials))
-    except ValidationError as error:
-        # pydantic's own text would repeat the input, which is secret.
-        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'credentials'}: {one['type']}" for one in error.errors())
-        wanted = ", ".join(module.credentials_model.model_fields)
-        raise Refused(f"These are not credentials for {platform}: {told} (fields: {wanted})") from None
+    module = fitting(platform, name, credentials)
     sealed = cipher.seal(credentials)
     values: dict[str, Any] = {
         "credentials": sealed,
@@ -219,27 +228,28 @@ def release_held(conn: Connection, account_id: int, *, by: str) -> int:
 
 
 def identify(settings: Settings, row: Row[Any]) -> Any:
-    """Asks the platform whose credentials these are (an HTTP call: no transaction may be open)."""
-    module = registry.get(row.platform)
+    """Asks the platform whose the stored credentials are (an HTTP call: no transaction may be open)."""
+    return ask(settings, reference(row), Cipher(settings.secret()).open(row.credentials))
+
+
+def ask(settings: Settings, account: AccountRef, credentials: Mapping[str, Any]) -> Any:
+    """Asks the platform whose credentials these are, before they are stored (no transaction may be open)."""
+    module = registry.get(account.platform)
     from platforms.http import Client  # here: dispatch and media never send a request, and requests needs 6 MB
 
-    log.info("security.credentials_used", purpose="identify", account=f"{row.platform}:{row.name}")
-    client = Client(api_hosts=module.api_hosts, override=settings.api_url(row.platform), deadline_s=30)
-    return module.identify(
-        Call(
-            http=client,
-            account=reference(row),
-            credentials=Cipher(settings.secret()).open(row.credentials),
-            now=lambda: datetime.now(UTC),
+    log.info("security.credentials_used", purpose="identify", account=f"{account.platform}:{account.name}")
+    override = settings.api_url(account.platform)
+    with Client(api_hosts=module.api_hosts, override=override, deadline_s=30) as client:
+        return module.identify(
+            Call(http=client, account=account, credentials=credentials, now=lambda: datetime.now(UTC))
         )
-    )
 
 
-def keep_identity(conn: Connection, account_id: int, identity: Identity) -> None:
-    """Stores what ``identify`` found."""
-    conn.execute(
+def keep_identity(conn: Connection, account_id: int, identity: Identity) -> bool:
+    """Stores what ``identify`` found; False: the account is another profile's, and nothing was changed."""
+    kept = conn.execute(
         update(accounts)
-        .where(accounts.c.id == account_id)
+        .where(accounts.c.id == account_id, accounts.c.remote_id.in_(["", identity.remote_id]))
         .values(
             handle=identity.handle,
             remote_id=identity.remote_id,
@@ -248,6 +258,7 @@ def keep_identity(conn: Connection, account_id: int, identity: Identity) -> None
             checked_at=func.clock_timestamp(),
         )
     )
+    return kept.rowcount > 0
 
 
 def listing(conn: Connection) -> list[AccountView]:
@@ -395,8 +406,10 @@ __all__ = [
     "AccountView",
     "NotConfigured",
     "add",
+    "ask",
     "everything_paused",
     "find",
+    "fitting",
     "identify",
     "keep_identity",
     "listing",

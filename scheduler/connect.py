@@ -38,8 +38,9 @@ from platforms.errors import TransportError
 from scheduler import accounts
 from scheduler.accounts import AccountView
 from scheduler.api import database
-from scheduler.errors import NotAllowed, Refused, SchedulerXError, UnknownAccount
+from scheduler.errors import Refused, SchedulerXError, UnknownAccount
 from scheduler.logging import logger
+from scheduler.profiles import may_take
 from scheduler.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,10 +54,6 @@ posts = table_of(ScheduledPost)
 DEFAULT_PORT = 8765
 """Of the redirect that has to be registered; ``--port`` changes it."""
 DEADLINE_S = 30.0
-UNDER_WAY = ("preparing", "ready", "queued", "publishing", "processing", "retrying", "unknown")
-"""Posts in these states have something on the platform, or may have: under another profile it would be lost, or a
-look-up would not find it and send it again."""
-
 Ask = Callable[[Question], str | None]
 """Asks a person; None: nobody is there, or nothing was said."""
 
@@ -343,9 +340,7 @@ class SignIn:
                 )
                 .with_for_update()
             ).one_or_none()
-            another = row is not None and row.remote_id and row.remote_id != identity.remote_id
-            if another and row is not None:
-                _may_replace(conn, row, identity, allowed=replace_profile)
+            may_take(conn, self._settings, row, connected.credentials, identity, allowed=replace_profile)
             waited = 0 if row is None else _waiting(conn, row.id)
             made = accounts.add(
                 conn,
@@ -376,30 +371,6 @@ def _lacking(plan: Plan, connected: Connected, identity: Identity) -> tuple[str,
     granted = str(connected.credentials.get("scope") or "").replace(",", " ").split()
     # A token that names none was given what was asked for (RFC 6749, 5.1).
     return missing_scopes(plan.facts.scopes, granted) if granted else ()
-
-
-def _may_replace(conn: Any, row: Row[Any], identity: Identity, *, allowed: bool) -> None:
-    """:raises NotAllowed: the name belongs to another profile, and that was not meant or would lose posts."""
-    target = f"{row.platform}:{row.name}"
-    who = row.handle or row.remote_id
-    now = identity.handle or identity.remote_id
-    waiting = conn.execute(
-        select(func.count()).where(posts.c.account_id == row.id, posts.c.finalized_at.is_(None))
-    ).scalar_one()
-    if not allowed:
-        raise NotAllowed(
-            f"{target} is the profile {who}, but {now} was signed in. Nothing was changed. Sign out on the platform's"
-            f" page and in again as {who}; or give the new profile a name of its own; or say --replace, and what waits"
-            f" for {target} ({waiting} posts) goes out as {now}"
-        )
-    begun = conn.execute(
-        select(func.count()).where(posts.c.account_id == row.id, posts.c.status.in_(UNDER_WAY))
-    ).scalar_one()
-    if begun:
-        raise NotAllowed(
-            f"{begun} posts of {target} are under way as {who}; wait for them, or cancel them, before {now} takes the"
-            " name over"
-        )
 
 
 def database_clock(settings: Settings) -> Callable[[], datetime]:

@@ -234,6 +234,13 @@ def _identify(settings: Settings, look: _Look, those: Sequence[Claimed], call: C
         look.identity = answer
         with transaction(settings.database()) as conn:
             conn.execute(CHECKED, {"id": look.account.id, "version": look.account.token_version})
+        before = look.account.remote_id
+        if before and answer.remote_id != before:
+            message = (
+                f"its credentials are those of {answer.handle or answer.remote_id}, not of"
+                f" {look.account.handle or before}, for whom it was scheduled"
+            )
+            look.common.wrong.append(_of_account(look.module, "another_profile", message))
         if answer.missing_scopes:
             message = f"the access lacks {', '.join(answer.missing_scopes)}; connect the account again and grant it"
             look.common.wrong.append(_of_account(look.module, "missing_scopes", message))

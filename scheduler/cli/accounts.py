@@ -12,9 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from platforms import registry
-from platforms.base import Identity, NotSent, RateLimited
-from platforms.errors import TransportError
-from scheduler import accounts
+from scheduler import accounts, profiles
 from scheduler import connect as connecting
 from scheduler.api import database
 from scheduler.cli import sign_in
@@ -36,12 +34,16 @@ def add(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Ask the platform whose credentials these are.")
     ] = True,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let another profile take over a name that is in use.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Store an account. The credentials are one JSON object on standard input; a terminal is asked for them.
 
     Exit 0: stored, also where the platform could not be asked just now; 1: stored, but the platform does not take
-    them or lacks a scope. Example: schedulerx accounts add x acme < credentials.json
+    them or lacks a scope; 2: refused, since the name is another profile's, or may be while posts hang on it.
+    Example: schedulerx accounts add x acme < credentials.json
     """
     with told(as_json=as_json):
         settings = current()
@@ -50,11 +52,8 @@ def add(
             raise Refused(f"There is no platform {platform!r}; there are: {', '.join(registry.names())}")
         credentials = _ask(platform) if sys.stdin.isatty() else accounts.parse_credentials(read_input())
         check_shape(platform, credentials)
-        with database() as conn:
-            made = accounts.add(conn, settings, platform, name, credentials)
-        found = _identify(made.account) if check else None
-        with database() as conn:
-            made = next(one for one in accounts.listing(conn) if one.id == made.id)
+        made, checked = profiles.store(settings, platform, name, credentials, ask=check, replace=replace)
+    found = checked.as_json() if checked else None
     if as_json:
         emit({**made.as_json(), "checked": found})
     elif found and not found["asked"]:
@@ -163,7 +162,7 @@ def check(
     with told(as_json=as_json):
         with database() as conn:
             names = [account] if account else [one.account for one in accounts.listing(conn)]
-        found = [_identify(one) for one in names]
+        found = [profiles.check(current(), one).as_json() for one in names]
     if as_json:
         emit(found)
     else:
@@ -216,44 +215,3 @@ def _ask(platform: str) -> dict[str, Any]:
             except ValueError:
                 found[field] = value
     return found
-
-
-def _identify(name: str) -> dict[str, Any]:
-    """What the platform says of an account's credentials; keeps what it found."""
-    settings = current()
-    with database() as conn:
-        row = accounts.find(conn, name)
-    try:
-        answer = accounts.identify(settings, row)
-    except TransportError as error:
-        return {
-            "account": name,
-            "ok": False,
-            "asked": False,
-            "code": error.code,
-            "message": f"could not be asked: {error.detail}",
-        }
-    if isinstance(answer, Identity):
-        with database() as conn:
-            accounts.keep_identity(conn, row.id, answer)
-        missing = f"; missing scopes: {', '.join(answer.missing_scopes)}" if answer.missing_scopes else ""
-        # What a module wants a person to know about the account (Pinterest: pins that nobody else sees).
-        notice = f". {answer.facts['notice']}" if answer.facts.get("notice") else ""
-        return {
-            "account": name,
-            "ok": not missing,
-            "asked": True,
-            "code": "missing_scopes" if missing else None,
-            "handle": answer.handle,
-            "remote_id": answer.remote_id,
-            "facts": dict(answer.facts),
-            "message": f"works as {answer.handle}{missing}{notice}",
-        }
-    return {
-        "account": name,
-        "ok": False,
-        # A limit, or a server that is not well, is no answer about the credentials.
-        "asked": not isinstance(answer, RateLimited | NotSent),
-        "code": "rate_limited" if isinstance(answer, RateLimited) else answer.code,
-        "message": answer.message,
-    }

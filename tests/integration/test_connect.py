@@ -406,12 +406,29 @@ def test_connecting_again_releases_what_waited_and_keeps_the_app(desk: Desk, pip
     assert desk.database.one("SELECT token_version FROM accounts") == 2
 
 
-def test_another_profile_does_not_take_a_name_over_unasked(desk: Desk, pipeline: Any, box: Sandbox) -> None:
+def added(desk: Desk, who: str, *words: str) -> tuple[int, Any, str]:
+    """``accounts add`` over mastodon:acme, by credentials of another kind than those that are stored."""
+    given = json.dumps({"server": desk.box.url, "access_token": f"sandbox-mastodon-{who}"})
+    words = ("accounts", "add", "mastodon", "acme", *words, "--json")
+    done = CliRunner().invoke(app, list(words), input=given, catch_exceptions=False)
+    return done.exit_code, json.loads(done.stdout), done.stderr
+
+
+def connected(desk: Desk, who: str, *words: str) -> tuple[int, Any, str]:
+    """``accounts connect`` as somebody."""
+    return desk.run("mastodon", "acme", *words, consent={"account": who})
+
+
+@pytest.mark.parametrize("come_in", [connected, added])
+def test_another_profile_does_not_take_a_name_over_unasked(
+    desk: Desk, box: Sandbox, come_in: Callable[..., tuple[int, Any, str]]
+) -> None:
     desk.point("mastodon")
+    box.account("mastodon", "other")
     assert desk.run("mastodon", "acme")[0] == 0
     before = desk.credentials("mastodon")
     [one] = schedule("For acme", to=["mastodon:acme"], at="2031-01-01T10:00Z").scheduled
-    code, told, _ = desk.run("mastodon", "acme", consent={"account": "other"})
+    code, told, _ = come_in(desk, "other")
     assert (code, told["error"]["code"]) == (2, "not_allowed")
     assert "(1 posts)" in told["error"]["message"]
     assert desk.credentials("mastodon") == before
@@ -420,10 +437,12 @@ def test_another_profile_does_not_take_a_name_over_unasked(desk: Desk, pipeline:
         "UPDATE scheduled_posts SET status = 'unknown', checkpoint = '{}', generation = generation + 1 WHERE id = :id",
         id=one.id,
     )
-    code, told, _ = desk.run("mastodon", "acme", "--replace", consent={"account": "other"})
+    code, told, _ = come_in(desk, "other", "--replace")
     assert (code, "under way" in told["error"]["message"]) == (2, True)
+    # The same profile may come back at any time.
+    assert come_in(desk, "acme")[0] == 0
     desk.database.run("UPDATE scheduled_posts SET status = 'scheduled', generation = generation + 1")
-    code, told, said = desk.run("mastodon", "acme", "--replace", consent={"account": "other"})
+    code, told, said = come_in(desk, "other", "--replace")
     assert (code, told.get("handle", "").partition("@")[0]) == (0, "other"), (told, said)
 
 
