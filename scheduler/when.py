@@ -10,6 +10,7 @@ Decided, and tested:
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil import parser as iso
@@ -87,17 +88,18 @@ def instant(at: datetime | str, tz: str | tzinfo | None = None) -> datetime | No
 def _check_attached(at: datetime) -> None:
     """Refuses a zone of pytz that was put into a datetime without ``localize()``: its offset is that of 1890.
 
-    :raises InvalidTime: it was.
+    :raises InvalidTime: it was, or pytz was asked for a local time that does not exist.
     """
-    name = getattr(at.tzinfo, "zone", None)
-    if not isinstance(name, str):
+    name: object = getattr(at.tzinfo, "zone", None)
+    normalize: Any = getattr(at.tzinfo, "normalize", None)
+    if not isinstance(name, str) or normalize is None or normalize(at).utcoffset() == at.utcoffset():
         return
-    local = at.replace(tzinfo=zone(name))
-    if at.utcoffset() not in {local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()}:
-        raise InvalidTime(
-            f"{at.isoformat()} has an offset that {name} does not have then: a pytz zone is attached with"
-            f" localize(); or give the time without a zone, and tz={name!r}"
-        )
+    if not datetime_exists(at.replace(tzinfo=zone(name))):
+        raise _skipped(at, zone(name))
+    raise InvalidTime(
+        f"{at.isoformat()} has an offset that {name} does not have then: a pytz zone is attached with localize();"
+        f" or give the time without a zone, and tz={name!r}"
+    )
 
 
 def check_future(due: datetime, now: datetime) -> None:

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes import FakePlatform
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
+from db import migrate
+from db.session import normalized
 from scheduler import (
     InvalidPost,
     KeyReused,
@@ -19,6 +22,7 @@ from scheduler import (
     NotFound,
     Refused,
     Unavailable,
+    edit,
     get,
     schedule,
 )
@@ -312,6 +316,48 @@ def test_a_caller_that_commits_late_publishes_late_but_publishes(acme, database,
         session.commit()
     pipeline.until_quiet()
     assert database.post(number).status == "published"
+
+
+@pytest.fixture
+def elsewhere(database_url, environment):
+    """A Connection to another database with our schema and the account fake:acme."""
+    name = "elsewhere"
+    server = create_engine(normalized(database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with server.connect() as conn:
+        conn.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    url = database_url.rsplit("/", 1)[0] + "/" + name
+    migrate.upgrade(url)
+    with create_engine(normalized(url), poolclass=NullPool).connect() as conn:
+        conn.execute(text("INSERT INTO accounts (platform, name, credentials) VALUES ('fake', 'acme', '')"))
+        conn.commit()
+        yield conn
+    with server.connect() as conn:
+        conn.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.mark.parametrize("there", [(None, None), ("sha-of-another", None), (None, "https://example.com/a.jpg")])
+def test_a_session_on_another_database_gets_no_files_of_ours(acme, elsewhere, pictures, there):
+    """Neither an error of the database's, nor the file that has the same number over there."""
+    if any(there):
+        query = text("INSERT INTO media_assets (sha256, source_url) VALUES (:sha256, :url)")
+        elsewhere.execute(query, dict(zip(("sha256", "url"), there, strict=True)))
+        elsewhere.commit()
+    with pytest.raises(Refused, match="another database than DATABASE_URL"):
+        schedule("Hello", to="fake:acme", at=SOON, media=[pictures["png"]], session=elsewhere)
+    assert elsewhere.execute(text("SELECT count(*) FROM posts")).scalar_one() == 0
+    number = schedule("Hello", to="fake:acme", at=SOON, session=elsewhere).scheduled[0].id
+    with pytest.raises(Refused, match="another database than DATABASE_URL"):
+        edit(number, media=[pictures["png"]], session=elsewhere)
+
+
+def test_a_transaction_that_looks_at_an_earlier_moment_is_told_why_it_cannot_have_files(acme, database, pictures):
+    engine = database.engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.connect() as conn:
+        conn.execute(text("SELECT count(*) FROM posts"))
+        with pytest.raises(Refused, match="repeatable read"):
+            schedule("Hello", to="fake:acme", at=SOON, media=[pictures["png"]], session=conn)
+        assert schedule("Hello", to="fake:acme", at=SOON, session=conn).status == "scheduled"
 
 
 def test_a_key_whose_file_has_gone_says_that_the_file_is_missing(account, fake, pictures, tmp_path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -139,6 +139,54 @@ def test_what_is_no_time_is_refused(at):
 def test_what_is_no_zone_is_refused(tz):
     with pytest.raises(InvalidTime, match=r"not a time zone"):
         instant("2031-05-04T18:00", tz)
+
+
+@pytest.mark.parametrize("tz", ["Nonsense", "", 5, b"UTC", object()])
+@pytest.mark.parametrize("at", ["now", "2031-05-04T18:00Z", datetime(2031, 5, 4, 18, tzinfo=UTC)], ids=str)
+def test_a_zone_that_is_none_is_refused_also_where_the_time_does_not_need_it(at, tz):
+    with pytest.raises(InvalidTime, match=r"zone|tz must be"):
+        instant(at, tz)
+
+
+class Broken(tzinfo):
+    """A zone that says nonsense."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def utcoffset(self, at):
+        return self.said
+
+
+@pytest.mark.parametrize("zone", [tzinfo(), Broken(5), Broken(timedelta(days=2)), Broken(None)], ids=str)
+def test_a_tzinfo_that_cannot_say_its_offset_is_refused(zone):
+    for at, tz in (("2031-05-04T18:00", zone), (datetime(2031, 5, 4, 18, tzinfo=zone), None)):
+        with pytest.raises(InvalidTime):
+            instant(at, tz)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_zone_of_pytz_means_the_zone_of_its_name(zone):
+    pytz = pytest.importorskip("pytz")
+    theirs = pytz.timezone(zone)
+    for naive in map(datetime.fromisoformat, ("2031-01-15T12:00", "2031-07-15T12:00")):
+        expected = instant(naive, zone)
+        assert instant(naive, theirs) == expected
+        assert instant(naive.isoformat(), theirs) == expected
+        assert instant(theirs.localize(naive)) == theirs.localize(naive)
+
+
+def test_a_zone_of_pytz_that_was_attached_wrongly_is_refused_with_the_reason():
+    pytz = pytest.importorskip("pytz")
+    with pytest.raises(InvalidTime, match=r"localize\(\)"):
+        instant(datetime(2031, 5, 4, 18, tzinfo=pytz.timezone("Europe/Berlin")))
+    with pytest.raises(InvalidTime, match="does not exist"):
+        instant("2031-03-30T02:30", pytz.timezone("Europe/Berlin"))
+    skipped = pytz.timezone("Europe/Berlin").localize(datetime.fromisoformat("2031-03-30T02:30"))
+    with pytest.raises(InvalidTime, match="does not exist"):
+        instant(skipped)
+    assert instant(datetime(2031, 5, 4, 18, tzinfo=pytz.utc)) == datetime(2031, 5, 4, 18, tzinfo=UTC)
+    assert instant("2031-05-04T18:00", pytz.FixedOffset(120)) == datetime(2031, 5, 4, 16, tzinfo=UTC)
 
 
 def test_a_naive_time_alone_is_refused_with_what_to_do():
