@@ -1,8 +1,9 @@
 """A Mastodon server as its contract says: what it allows, who one is, apps and tokens.
 
 Settings of the control call, beside those of every platform: ``ignores_idempotency_key`` for one account (as some
-servers that speak Mastodon's API do), ``privacy`` for its default visibility, and each name of
-``mastodon_words.LIMITS`` for the whole server.
+servers that speak Mastodon's API do), ``privacy`` for its default visibility; and for the whole server each name of
+``mastodon_words.LIMITS``, ``renders_markdown`` and ``leaves_out``: the parts of its ``configuration`` that it does not
+tell (again as some servers do).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Mastodon(MastodonWords):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.limits = dict(LIMITS)
+        self.left_out: frozenset[str] = frozenset()
         self.media = MastodonMedia(self)
         self.statuses = Statuses(self, self.media)
 
@@ -56,6 +58,10 @@ class Mastodon(MastodonWords):
             if privacy not in VISIBILITIES:
                 raise ValueError(f"privacy is one of {', '.join(VISIBILITIES)}")
             account.facts["privacy"] = privacy
+        if "renders_markdown" in wanted:
+            self.renders_markdown = bool(wanted.pop("renders_markdown"))
+        if "leaves_out" in wanted:
+            self.left_out = frozenset(wanted.pop("leaves_out"))
         for name in LIMITS:
             if name in wanted:
                 self.limits[name] = int(wanted.pop(name))
@@ -67,7 +73,7 @@ class Mastodon(MastodonWords):
 
     def _configuration(self) -> dict[str, Any]:
         limits = self.limits
-        return {
+        told = {
             "urls": {"streaming": self.world.url, "status": None, "about": None, "privacy_policy": None},
             "accounts": {"max_featured_tags": 10, "max_pinned_statuses": 5},
             "statuses": {
@@ -79,7 +85,7 @@ class Mastodon(MastodonWords):
                 "supported_mime_types": list(TYPES),
                 "description_limit": limits["description_limit"],
                 "image_size_limit": limits["image_size_limit"],
-                "image_matrix_limit": 33_177_600,
+                "image_matrix_limit": limits["image_matrix_limit"],
                 "video_size_limit": limits["video_size_limit"],
                 "video_frame_rate_limit": 120,
                 "video_matrix_limit": 8_294_400,
@@ -92,6 +98,7 @@ class Mastodon(MastodonWords):
             },
             "translation": {"enabled": False},
         }
+        return {name: part for name, part in told.items() if name not in self.left_out}
 
     async def instance(self, _request: Request) -> Response:
         return json_response(
@@ -131,7 +138,9 @@ class Mastodon(MastodonWords):
                 "approval_required": False,
                 "invites_enabled": False,
                 "configuration": {
-                    name: configuration[name] for name in ("accounts", "statuses", "media_attachments", "polls")
+                    name: configuration[name]
+                    for name in ("accounts", "statuses", "media_attachments", "polls")
+                    if name in configuration
                 },
                 "contact_account": None,
                 "rules": [],

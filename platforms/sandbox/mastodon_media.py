@@ -58,6 +58,9 @@ class MastodonMedia:
             raise self._mastodon.refuse(422, "Validation failed: File content type is invalid")
         if len(data) > most:
             raise self._mastodon.refuse(422, f"Validation failed: File must be less than {most} bytes")
+        if not facts.is_video and facts.width * facts.height > limits["image_matrix_limit"]:
+            size = f"{facts.width}x{facts.height}"
+            raise self._mastodon.refuse(422, f"Validation failed: {size} images are not supported")
         animated = facts.mime == "image/gif" and facts.frames > 1
         if animated and facts.width * facts.height > GIF_PIXELS:
             raise self._mastodon.refuse(422, "Validation failed: GIF is larger than 921600 pixels")

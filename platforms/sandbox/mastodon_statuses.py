@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from platforms.sandbox import mastodon_markdown, mastodon_text
 from platforms.sandbox.accounts import Account
 from platforms.sandbox.emulator import Route, signed_in
 from platforms.sandbox.ledger import Picture, Post
 from platforms.sandbox.mastodon_media import MastodonMedia
-from platforms.sandbox.mastodon_text import as_html, length, tags
+from platforms.sandbox.mastodon_text import length, tags
 from platforms.sandbox.mastodon_words import GENERAL, MastodonWords, is_true, moment
 from platforms.sandbox.wire import Request, Response, json_response
 
@@ -76,7 +78,7 @@ class Statuses:
             "media": [media.media_id for media in files],
             "poll": poll,
             "sensitive": is_true(body.get("sensitive")) or bool(warning),
-            "language": body.get("language"),
+            "language": _language(body.get("language")),
         }
         pictures = [Picture(media.sha256, media.alt, media.mime, media.width, media.height) for media in files]
         post = Post(
@@ -190,7 +192,9 @@ class Statuses:
             "favourites_count": 0,
             "quotes_count": 0,
             "edited_at": None,
-            "content": as_html(post.text, origin),
+            "content": (mastodon_markdown if self._mastodon.renders_markdown else mastodon_text).as_html(
+                post.text, origin
+            ),
             "reblog": None,
             "application": {"name": "SchedulerX", "website": None},
             "account": self._mastodon.shown_account(account),
@@ -216,6 +220,14 @@ class Statuses:
             "options": [{"title": title, "votes_count": 0} for title in poll["options"]],
             "emojis": [],
         }
+
+
+def _language(wanted: Any) -> str:
+    """The language of a status: what is no code of one is not refused, the server takes its own then.
+
+    Source: Mastodon's server source, PostStatusService (valid_locale_cascade), 2026.
+    """
+    return wanted if isinstance(wanted, str) and re.fullmatch(r"[a-z]{2,3}(-[A-Z]{2})?", wanted) else "en"
 
 
 def _within(number: int, query: dict[str, str]) -> bool:

@@ -17,6 +17,7 @@ LIMITS: dict[str, int] = {
     "max_characters": 500,
     "max_media_attachments": 4,
     "image_size_limit": 16_777_216,
+    "image_matrix_limit": 33_177_600,
     "video_size_limit": 103_809_024,
     "description_limit": 1_500,
     "max_options": 4,
@@ -42,6 +43,8 @@ class MastodonWords(Emulator):
     title: ClassVar[str] = "Mastodon"
     colour: ClassVar[str] = "#563acc"
     limits: dict[str, int]
+    renders_markdown: bool = False
+    """Whether the server makes markup of a text, as some do that speak Mastodon's API."""
 
     def error(self, status: int, message: str = "") -> Response:
         words = {

@@ -17,11 +17,14 @@ from platforms.sandbox.wire import Request, Response, json_response
 from platforms.sandbox.x_media import ID, VIDEO_LONGEST_S, XMedia, media_key
 from platforms.sandbox.x_oauth1 import SECRET, claimed_token, is_signed
 from platforms.sandbox.x_reads import PROBLEMS, QUARTER_S, XReads
-from platforms.sandbox.x_text import LIMIT, LIMIT_PREMIUM, stored, weighted_length
+from platforms.sandbox.x_text import LIMIT, LIMIT_PREMIUM, REFUSED_CHARACTERS, cashtags, stored, weighted_length
 
 PROBLEM = "application/problem+json"
 SCOPES = "tweet.read tweet.write users.read media.write offline.access"
 ACCESS_LIFE_S = 7200.0
+DAY_S = 86_400.0
+APP_POSTS_A_DAY = 10_000
+"""Of all accounts together. Source: X API v2 rate limit table, POST /2/tweets, 2026-08."""
 WEEKS_26_S = 26 * 7 * 86400.0
 
 _AUDIENCE = Text(one_of=("following", "mentionedUsers", "subscribers", "verified"))
@@ -155,6 +158,7 @@ class X(Emulator):
 
     async def create(self, request: Request) -> Response:
         account = signed_in(request)
+        self._check_the_day()
         body = self.json_body(request)
         try:
             CREATE.check(body)
@@ -178,8 +182,6 @@ class X(Emulator):
             parent = self._referenced(body["reply"]["in_reply_to_tweet_id"])
             fields["reply_to"] = parent.remote_id
             private["conversation_id"] = parent.private["conversation_id"]
-        if "quote_tweet_id" in body:
-            fields["quotes"] = self._referenced(body["quote_tweet_id"]).remote_id
         if "poll" in body:
             fields["poll"] = body["poll"]["options"]
         if "reply_settings" in body:
@@ -189,6 +191,19 @@ class X(Emulator):
         self.world.ledger.accept(post)
         data = {"id": post_id, "text": wrapped, "edit_history_tweet_ids": [post_id]}
         return json_response({"data": data}, 201)
+
+    def _check_the_day(self) -> None:
+        """:raises RefusedError: the app has made its posts of a day, on whichever accounts."""
+        if not self.world.settings.enforce_limits:
+            return
+        since = time.time() - DAY_S
+        made = [post.accepted_at for post in self.world.ledger.accepted("x") if post.accepted_at >= since]
+        if len(made) < APP_POSTS_A_DAY:
+            return
+        response = self.error(429)
+        told = {"limit": APP_POSTS_A_DAY, "remaining": 0, "reset": int(min(made) + DAY_S) + 1}
+        response.headers = (*response.headers, *((f"x-app-limit-24hour-{name}", str(of)) for name, of in told.items()))
+        raise RefusedError(response)
 
     def _attached(self, request: Request, body: dict[str, Any]) -> list[Media]:
         wanted: list[str] = body.get("media", {}).get("media_ids", [])
@@ -206,8 +221,15 @@ class X(Emulator):
         exclusive = [name for name in ("media", "poll", "quote_tweet_id", "card_uri") if name in body]
         if len(exclusive) > 1:
             raise self.refuse(400, f"{' and '.join(exclusive)} are mutually exclusive.")
-        if not text.strip() and not attached and "poll" not in body:
+        if not text.strip() and not attached:
             raise self.refuse(400, "$.text: is missing but it is required")
+        if not set(REFUSED_CHARACTERS).isdisjoint(text):
+            raise self.refuse(403, "The text contains an invalid character.")
+        # What self-serve access lost in 2026 (X API changelog).
+        if "quote_tweet_id" in body:
+            raise self.refuse(403, "Quoting is not permitted with your access.")
+        if cashtags(text) > 1:
+            raise self.refuse(403, "A post can have one cashtag.")
         limit = LIMIT_PREMIUM if account.facts.get("premium") else LIMIT
         if weighted_length(text) > limit:
             raise self.refuse(403)

@@ -1,7 +1,8 @@
 """How X counts text and how it stores it: links become t.co, the markup signs are escaped.
 
 Written apart from the client's own counter on purpose: two counters that agree are worth more than one that
-is asked twice. It knows the common top-level domains only, and emoji by their blocks.
+is asked twice. It knows the common top-level domains only (and those of all countries), and emoji by their blocks.
+A domain without a scheme and a path is a link, too: ``t.co``, ``foo.de``. Source: twitter-text 3.1.
 """
 
 from __future__ import annotations
@@ -20,12 +21,24 @@ _TLDS = (
     "com|org|net|edu|gov|mil|int|info|biz|name|pro|app|dev|page|blog|shop|store|site|online|tech|cloud|agency|"
     "design|studio|media|news|live|tv|fm|xyz|club|world|today|art|photo|video|music|games|social|link|life|"
     "academy|education|email|events|finance|health|house|jobs|market|museum|network|solutions|space|systems|"
-    "team|tools|travel|wiki|work|zone|[a-z]{2}"
+    "team|tools|travel|wiki|work|zone"
 )
-_HOST = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:{_TLDS})(?![a-z0-9.-]*[a-z0-9])"
+_COUNTRIES = (
+    "ac|ad|ae|af|ag|ai|al|am|an|ao|aq|ar|as|at|au|aw|ax|az|ba|bb|bd|be|bf|bg|bh|bi|bj|bl|bm|bn|bo|bq|br|bs|bt|bv|bw|by|"
+    "bz|ca|cc|cd|cf|cg|ch|ci|ck|cl|cm|cn|co|cr|cu|cv|cw|cx|cy|cz|de|dj|dk|dm|do|dz|ec|ee|eg|eh|er|es|et|eu|fi|fj|fk|fm|"
+    "fo|fr|ga|gb|gd|ge|gf|gg|gh|gi|gl|gm|gn|gp|gq|gr|gs|gt|gu|gw|gy|hk|hm|hn|hr|ht|hu|id|ie|il|im|in|io|iq|ir|is|it|je|"
+    "jm|jo|jp|ke|kg|kh|ki|km|kn|kp|kr|kw|ky|kz|la|lb|lc|li|lk|lr|ls|lt|lu|lv|ly|ma|mc|md|me|mf|mg|mh|mk|ml|mm|mn|mo|mp|"
+    "mq|mr|ms|mt|mu|mv|mw|mx|my|mz|na|nc|ne|nf|ng|ni|nl|no|np|nr|nu|nz|om|pa|pe|pf|pg|ph|pk|pl|pm|pn|pr|ps|pt|pw|py|qa|"
+    "re|ro|rs|ru|rw|sa|sb|sc|sd|se|sg|sh|si|sj|sk|sl|sm|sn|so|sr|ss|st|su|sv|sx|sy|sz|tc|td|tf|tg|th|tj|tk|tl|tm|tn|to|"
+    "tp|tr|tt|tv|tw|tz|ua|ug|uk|um|us|uy|uz|va|vc|ve|vg|vi|vn|vu|wf|ws|ye|yt|za|zm|zw"
+)
+_HOST = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:{_TLDS}|{_COUNTRIES})(?![a-z0-9.-]*[a-z0-9])"
 _REST = r"(?::\d{1,5})?(?:[/?#][^\s<>\"]*)?"
 _LINK = re.compile(rf"(?<![@#$\w./-])(?:https?://)?{_HOST}{_REST}", re.IGNORECASE)
 _TRAILING = ".,;:!?'\")]}"
+
+_CASHTAG = re.compile(r"(?<![\w$])\$[a-z]{1,6}(?:[._][a-z]{1,2})?(?!\w)", re.IGNORECASE)
+REFUSED_CHARACTERS = "\ufffe\ufeff\uffff"
 
 _TONE = "\U0001f3fb-\U0001f3ff"
 _PICTURE = "\U0001f000-\U0001f1e5\U0001f200-\U0001faff\u231a-\u23ff\u25aa-\u25fe\u2600-\u27bf\u2b05-\u2b55"
@@ -38,18 +51,19 @@ _EMOJI = re.compile(
 
 
 def links(text: str) -> list[tuple[int, int]]:
-    """Where the links are: start and end. A schemeless two-letter domain without a path is not one."""
+    """Where the links are: start and end."""
     found = []
     for match in _LINK.finditer(text):
         start, end = match.span()
         while end > start and text[end - 1] in _TRAILING:
             end -= 1
-        link = text[start:end]
-        bare = "://" not in link
-        if bare and "/" not in link and re.fullmatch(r"[^.]+\.[A-Za-z]{2}", link):
-            continue
         found.append((start, end))
     return found
+
+
+def cashtags(text: str) -> int:
+    """How many names of stocks are marked."""
+    return len(_CASHTAG.findall(text))
 
 
 def weighted_length(text: str) -> int:

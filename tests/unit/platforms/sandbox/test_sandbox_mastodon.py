@@ -27,6 +27,7 @@ from platforms.base import (
     Draft,
     Found,
     Identity,
+    Inconclusive,
     MediaItem,
     MediaKind,
     Processing,
@@ -43,6 +44,17 @@ from platforms.sandbox import Sandbox
 ROOT = Path(__file__).resolve().parents[4]
 FILE = Path(os.environ.get("SCHEDULERX_SHARED", ROOT.parent / "shared")) / "specs" / "mastodon-openapi.json"
 STATUSES = "/api/v1/statuses"
+MARKDOWN = """## So & so
+
+- one
+- two
+
+1. three
+
+> said
+
+**very** *good*, `x`
+[the docs](https://example.com/?utm_source=a&b=2) https://example.com/?utm_source=a :blobcat: ![a cup](https://example.com/c.png)"""
 
 
 @pytest.fixture
@@ -103,6 +115,37 @@ def test_a_status_fits_that_the_server_counts_short(mastodon: Client) -> None:
     assert post(mastodon, status="x" * 470 + " " + link).status_code == 200
     assert post(mastodon, status="x" * 495 + " @bob@mastodon.social").status_code == 200
     assert post(mastodon, status="👩‍👩‍👧‍👦" * 500).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"), [("de", "de"), ("pt-BR", "pt-BR"), ("German", "en"), (5, "en"), (None, "en")]
+)
+def test_a_language_that_is_none_is_not_kept(mastodon: Client, wanted: Any, kept: str) -> None:
+    assert post(mastodon, status="hi", language=wanted).json()["language"] == kept
+
+
+def test_a_server_may_make_markup_of_a_text(box: Sandbox, mastodon: Client) -> None:
+    box.account("mastodon", "acme", renders_markdown=True)
+    shown = post(mastodon, status=MARKDOWN).json()
+    assert shown["content"] == (
+        "<h2>So &amp; so</h2><ul><li>one</li><li>two</li></ul><ol><li>three</li></ol>"
+        "<blockquote><p>said</p></blockquote>"
+        '<p><strong>very</strong> <em>good</em>, <code>x</code><br><a href="https://example.com/?b=2">the docs</a>'
+        ' <a href="https://example.com/">https://example.com/</a>'
+        f' <img class="emoji" alt=":blobcat:" title=":blobcat:" src="{box.url}/emoji/blobcat.png">'
+        ' <img src="https://example.com/c.png" alt="a cup"></p>'
+    )
+    assert mastodon("GET", f"{STATUSES}/{shown['id']}/source").json()["text"] == MARKDOWN
+
+
+def test_a_server_may_tell_less_of_itself(box: Sandbox, mastodon: Client) -> None:
+    box.account("mastodon", "acme", leaves_out=["polls", "media_attachments"], max_characters=700)
+    for version in ("v1", "v2"):
+        told = mastodon("GET", f"/api/{version}/instance").json()["configuration"]
+        assert "statuses" in told
+        assert not {"polls", "media_attachments"} & set(told)
+    limits = Desk(box).account.facts["limits"]
+    assert (limits["max_characters"], limits["max_options"]) == (700, 4)
 
 
 def test_forms_are_taken_too(mastodon: Client) -> None:
@@ -167,6 +210,12 @@ def test_files_that_are_refused(box: Sandbox, mastodon: Client) -> None:
     image = upload(mastodon, picture()).json()["id"]
     mixed = post(mastodon, status="hi", media_ids=[gif["id"], image])
     assert mixed.status_code == 422
+
+
+def test_a_picture_of_too_many_pixels_is_refused(box: Sandbox, mastodon: Client) -> None:
+    box.account("mastodon", "acme", image_matrix_limit=60 * 90 - 1)
+    answer = upload(mastodon, picture())
+    assert (answer.status_code, answer.json()["error"]) == (422, "Validation failed: 60x90 images are not supported")
 
 
 def test_the_page_of_a_status(box: Sandbox, mastodon: Client) -> None:
@@ -358,6 +407,22 @@ def test_doubt_is_settled_by_looking(box: Sandbox, kind: str, stored: bool, igno
         if not stored:
             assert isinstance(PLATFORM.publish(desk.call(), draft), Published)
         assert len(box.accepted()) == 1
+
+
+@pytest.mark.parametrize("text", [MARKDOWN, "so *very* good", "see https://example.com/?utm_source=a", ":blobcat:"])
+def test_doubt_is_settled_where_the_server_makes_markup(box: Sandbox, text: str) -> None:
+    box.account("mastodon", "acme", renders_markdown=True, ignores_idempotency_key=True)
+    desk = Desk(box)
+    draft = Draft(text, desk.account)
+    box.set_faults([{"step": "mastodon.create", "kind": "reset_after", "count": 1}])
+    with pytest.raises(TransportError):
+        PLATFORM.publish(desk.call(), draft)
+    assert isinstance(desk.look(draft), Found)
+    # A server that does not tell the source leaves it to a person.
+    box.set_faults([{"step": "mastodon.source", "kind": "server_error"}])
+    assert isinstance(desk.look(draft), Found if text == ":blobcat:" else Inconclusive)
+    box.set_faults([])
+    assert isinstance(desk.look(Draft("another", desk.account)), Absent)
 
 
 def test_files_guard_where_the_key_does_not(box: Sandbox) -> None:

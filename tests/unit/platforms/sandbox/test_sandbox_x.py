@@ -136,7 +136,14 @@ def test_media_of_others_expired_or_twice_cannot_be_attached(box: Sandbox, x: Cl
         ({"text": "a", "media": {"media_ids": ["1", "2", "3", "4", "5"]}}, 400),
         ({"text": "a", "reply": {}}, 400),
         ({"text": "a", "reply": {"in_reply_to_tweet_id": "12"}}, 404),
-        ({"text": "a", "quote_tweet_id": "12"}, 404),
+        ({"text": "a", "quote_tweet_id": "12"}, 403),
+        ({"poll": {"options": ["one", "two"], "duration_minutes": 60}}, 400),
+        ({"text": "$AAA and $BBB.A"}, 403),
+        ({"text": "$AAA for $5, not US$B"}, 201),
+        ({"text": "a\ufeffb"}, 403),
+        ({"text": "a\ufffe"}, 403),
+        ({"text": "x" * 257 + " foo.de"}, 403),
+        ({"text": "x" * 256 + " foo.de"}, 201),
         ({"text": "a", "poll": {"options": ["one"], "duration_minutes": 60}}, 400),
         ({"text": "a", "reply_settings": "everyone"}, 400),
         ({"text": "x" * 281}, 403),
@@ -249,6 +256,19 @@ def test_duplicates_are_taken_unless_it_is_switched_on(box: Sandbox, x: Client) 
     answer = x("POST", "/2/tweets", json={"text": "again"})
     assert answer.status_code == 403
     assert "duplicate content" in answer.json()["detail"]
+
+
+def test_the_day_of_the_app_counts_over_all_accounts(
+    box: Sandbox, x: Client, client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platforms.sandbox.x.APP_POSTS_A_DAY", 2)
+    assert client("sandbox-x-other")("POST", "/2/tweets", json={"text": "one"}).status_code == 201
+    assert x("POST", "/2/tweets", json={"text": "two"}).status_code == 201
+    box.configure(enforce_limits=True)
+    answer = x("POST", "/2/tweets", json={"text": "three"})
+    assert answer.status_code == 429
+    assert answer.headers["x-app-limit-24hour-remaining"] == "0"
+    assert int(answer.headers["x-app-limit-24hour-reset"]) > datetime.now(UTC).timestamp() + 86_000
 
 
 def test_limits_are_told_and_only_enforced_on_demand(box: Sandbox, x: Client) -> None:

@@ -26,7 +26,13 @@ from platforms.sandbox.x_text import links, stored, weighted_length
         ("http://a.io/b and www.acme.org/x", 51),
         ("mail me@acme.com", 16),
         ("version 1.2.3 e.g. this", 23),
-        ("nl.nl", 5),
+        # Without a scheme and a path, by twitter-text 3.1.
+        ("nl.nl", 23),
+        ("foo.de", 23),
+        ("t.co", 23),
+        ("see bit.ly", 27),
+        ("a.ai and b.io", 51),
+        ("p.vs", 4),
     ],
 )
 def test_weighted_length(text: str, length: int) -> None:
