@@ -58,3 +58,41 @@ def test_each_post_is_there_once(
         assert {post["remote_id"] for post in posts} == set(ids)
         # Two sign-ins in all: one to see whose account it is, one for the session that is kept.
         assert box.summary()["requests"]["bluesky.create_session"] == 2
+
+
+@pytest.mark.parametrize("tells_sources", [True, False])
+def test_where_the_server_makes_markup_a_lost_answer_makes_no_double(
+    environment: Any, pipeline: Any, database: Any, tells_sources: bool
+) -> None:
+    with Sandbox() as box:
+        pipeline.settings = environment.change(quarantine_seconds=1)
+        box.account("mastodon", "acme", ignores_idempotency_key=True, renders_markdown=True)
+        connect(pipeline.settings, "mastodon", {"server": box.url, "access_token": "sandbox-mastodon-acme"})
+        faults = [{"step": "mastodon.create", "kind": "reset_after", "count": 1}]
+        if not tells_sources:
+            faults.append({"step": "mastodon.source", "kind": "server_error"})
+        box.set_faults(faults)
+        text = "Read [the docs](https://example.com/?utm_source=a), *now* :blobcat:"
+        row = pipeline.until(schedule(text, to="mastodon:acme", at="now").scheduled[0].id, *ENDS)
+        # Without the source nobody can tell whether it is the same text; a person can.
+        assert row.status == ("published" if tells_sources else "held"), row
+        assert len(box.accepted()) == 1
+        assert box.summary()["requests"]["mastodon.create"] == 1
+
+
+def test_files_that_are_gone_are_uploaded_again(environment: Any, pipeline: Any, database: Any, tmp_path: Path) -> None:
+    with Sandbox() as box:
+        pipeline.settings = environment.change(quarantine_seconds=1)
+        connect(pipeline.settings, "mastodon", {"server": box.url, "access_token": "sandbox-mastodon-acme"})
+        picture = tmp_path / "teal.png"
+        Image.new("RGB", (300, 200), "teal").save(picture)
+        box.set_faults([{"step": "mastodon.create", "kind": "rate_limited", "count": 1, "retry_after_s": 1.0}])
+        number = schedule("Teal", to="mastodon:acme", at="now", media=[Media(str(picture))]).scheduled[0].id
+        pipeline.until(number, "retrying", *ENDS)
+        for media in box.world.media.of_account("mastodon", "acme"):
+            media.expires_at = 0.0
+            box.world.media.save(media)
+        row = pipeline.until(number, *ENDS)
+        assert (row.status, row.evidence) == ("published", "api"), row
+        assert box.summary()["requests"]["mastodon.upload"] == 2
+        assert len(box.accepted()) == 1

@@ -119,6 +119,33 @@ def test_an_upload_that_breaks_halfway_goes_on_where_it_was(
     assert steps["x.append"] == 4
 
 
+def test_what_x_calls_a_duplicate_of_an_older_post_fails_once(world: Sandbox, pipeline: Any, database: Any) -> None:
+    world.configure(refuse_duplicates=True)
+    first = schedule("The same words", to="x:acme", at="now").scheduled[0].id
+    assert pipeline.until(first, *ENDS).status == "published"
+    calls = world.summary()["requests"]["x.create"]
+    second = schedule("The same words", to="x:acme", at="now").scheduled[0].id
+    row = pipeline.until(second, *ENDS)
+    assert (row.status, row.error_code) == ("failed", "duplicate"), row
+    # Found to be an older one's, it is not tried again.
+    assert world.summary()["requests"]["x.create"] == calls + 1
+    assert len(world.accepted()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Listen: https://acme.music/Song?a=1", "Listen: Acme.Music", "聴いて https://acme.kids/日本"]
+)
+def test_a_lost_answer_to_a_post_with_any_link_makes_no_double(
+    world: Sandbox, pipeline: Any, database: Any, text: str
+) -> None:
+    # X finds links by a list that is newer than ours: the feed shows a short one in their place.
+    world.set_faults([{"step": "x.create", "kind": "reset_after", "count": 1}])
+    row = pipeline.until(schedule(text, to="x:acme", at="now").scheduled[0].id, *ENDS)
+    assert row.status in {"published", "held"}, row
+    assert len(world.accepted()) == 1
+    assert world.summary()["requests"]["x.create"] == 1
+
+
 def test_a_board_that_is_not_there_is_refused_when_the_post_is_scheduled(world: Sandbox, film: Path) -> None:
     for options, code in (
         ({"board": "Recipies"}, "unknown_board"),
