@@ -47,6 +47,8 @@ class Case:
     ends: str = "published"
     """How it has to end. What nobody can look for may be held as well."""
     fast: bool = False
+    asleep_s: float | None = None
+    """How long a stopped process sleeps, where the usual time proves nothing."""
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class Case:
 
     def rules(self, order: int, subjects: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Its failpoints. ``subjects``: what ``about`` may stand for."""
-        seconds = ZOMBIE_S.get(self.kind, ZOMBIE_OTHERS_S)
+        seconds = self.asleep_s or ZOMBIE_S.get(self.kind, ZOMBIE_OTHERS_S)
         if self.first:
             yield {"id": f"first-{order}", "name": self.first, "action": self.first_action,
                    "subject": subjects["post"], **self._turn(self.first)}  # fmt: skip
@@ -199,12 +201,12 @@ def _dispatching() -> Iterator[Case]:
     for kind in ALL:
         yield Case("claim.before_hint", "kill", kind, fast=kind == "lookup")
         yield Case("claim.before_hint", "raise", kind)
-    for point in ("hint.before", "hint.after"):
-        yield Case(point, "kill", "lookup", about="task", fast=point == "hint.before")
-    for point in ("rescue.before_commit", "rescue.after_commit", "follow.after_commit"):
-        yield Case(point, "kill", "lookup", about="any", first="publish.answered", fast=True)
-    for action in ("cut", "lose_commit"):
-        yield Case("rescue.before_commit", action, "lookup", about="any", first="publish.answered")
+    for point, kind in itertools.product(("hint.before", "hint.after"), KINDS):
+        yield Case(point, "kill", kind, about="task", fast=(point, kind) == ("hint.before", "lookup"))
+    for point, kind in itertools.product(("rescue.before_commit", "rescue.after_commit", "follow.after_commit"), KINDS):
+        yield Case(point, "kill", kind, about="any", first="publish.answered", fast=kind == "lookup")
+    for action, kind in itertools.product(("cut", "lose_commit"), KINDS):
+        yield Case("rescue.before_commit", action, kind, about="any", first="publish.answered")
 
 
 def _pictures() -> Iterator[Case]:
@@ -226,6 +228,8 @@ def _tokens() -> Iterator[Case]:
         yield Case("refresh.before_commit", action, "x", about="account", needs="new token")
     yield Case("refresh.leased", "kill", "x", about="account", needs="new token")
     yield Case("refresh.before_commit", "kill", "x", about="account", needs="new token")
+    # It wakes when another worker has long used the refresh token, and must not use it again.
+    yield Case("refresh.leased", "stop", "x", about="account", needs="new token", asleep_s=80.0)
     # Only the dead process had the new token: the platform refuses the used one, and a person connects again.
     yield Case("refresh.answered", "kill", "x", about="account", needs="new token", ends="held")
 

@@ -5,10 +5,11 @@
 Workers, both beats, both dispatchers, the broker (killed, flushed, restarted empty, full), Postgres (killed,
 restarted at once, its connections cut), the object store and the platforms (killed, and made to answer with
 errors, late, or not at all after they took the post) go down again and again, drawn with a seed. A script goes
-on scheduling meanwhile, and repeats what got no answer under the same idempotency key. Then everything is
-healed, every post has to come to its end, and the database is compared with what the platforms accepted, by
-content, part by part. The last line is ``posts N, published P, held H, lost L, doubled D``; the exit code is 0 only if
-nothing was lost, doubled or misreported.
+on scheduling meanwhile, and repeats what got no answer under the same idempotency key; people edit, cancel and
+reschedule posts, and pause and resume accounts, as they become due. Then everything is healed, every post has to come
+to its end, and the database is compared with what the platforms accepted, by content, part by part. The last line is
+``posts N, published P, held H, lost L, doubled D``; the exit code is 0 only if nothing was lost, doubled or
+misreported, and every post that nobody canceled was published or is held.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from tests.crash.judge import Seen
+from tests.crash.people import ACCOUNTS, OTHER_ACCOUNTS, SHARES, People, Script
 from tests.crash.rig import OPEN, Rig
 
 SETTINGS = {
@@ -45,18 +46,10 @@ SETTINGS = {
     "SCHEDULERX_QUARANTINE_SECONDS": "10",
     "SCHEDULERX_BACKOFF_SECONDS": "1",
     "SCHEDULERX_BACKOFF_MAX_SECONDS": "15",
-    "SCHEDULERX_MAX_ATTEMPTS": "1000",
-    "SCHEDULERX_MAX_CLAIMS": "20",
     "SCHEDULERX_LOOKUP_BUDGET": "40",
     "SCHEDULERX_BURST_COUNT": "100000",
 }
 """Shorter than in real life, so that minutes hold what weeks hold there; printed at the start."""
-
-THREADS = 0.15
-"""The share of posts that are threads, of two to four parts; on Pinterest there are none."""
-SHARES = {"x": 30, "pinterest": 8, "keyed": 12, "clientid": 12, "twostep": 10, "polled": 8, "lookup": 14, "none": 6}
-ACCOUNTS = {"x": 40, "pinterest": 4}
-OTHER_ACCOUNTS = 5
 
 KILLS = {
     "publish worker": 20, "publish worker, its parent only": 4, "dispatch worker": 8,
@@ -92,73 +85,6 @@ WEATHER: tuple[list[dict[str, Any]], ...] = (
      {"kind": "reset_after", "step": "*.publish", "probability": 0.3}],
 )  # fmt: skip
 """How the platforms behave for some seconds each; stale reads stay within what the modules declare."""
-
-
-@dataclass
-class Script:
-    """A user's script that schedules all posts and does not give up."""
-
-    rig: Rig
-    posts: int
-    spread_s: float
-    dice: random.Random
-    picture: Path
-    boards: Mapping[str, str]
-    accepted: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Idempotency key -> (account, first text), once ``schedule`` has returned."""
-    threads: int = 0
-    repeated: int = 0
-    failed: list[str] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """All posts, in random order of platforms; due over the whole time of the kills."""
-        try:
-            self._run()
-        except Exception as error:  # noqa: BLE001 - told by the main thread, which decides
-            self.failed.append(f"{type(error).__name__}: {error}")
-
-    def _run(self) -> None:
-        began = datetime.now(UTC)
-        for number in range(self.posts):
-            platform = self.dice.choices(list(SHARES), list(SHARES.values()))[0]
-            account = f"{platform}:a{self.dice.randrange(ACCOUNTS.get(platform, OTHER_ACCOUNTS))}"
-            due = began + timedelta(seconds=self.dice.uniform(0, self.spread_s))
-            self._one(number, account, due)
-            if self.stop.is_set():
-                return
-
-    def _one(self, number: int, account: str, due: datetime) -> None:
-        from scheduler import schedule
-        from scheduler.errors import InvalidTime, Unavailable
-
-        due = max(due, datetime.now(UTC) + timedelta(seconds=15))
-        platform = account.partition(":")[0]
-        words = f"Post number {number} of this soak, for {account}"
-        further: list[str] = []
-        if platform != "pinterest" and self.dice.random() < THREADS:
-            # They say the same: only what they answer tells them apart.
-            further = [f"And so on, {number}"] * self.dice.randint(1, 3)
-        options: dict[str, Any] = {"post": {"window_minutes": 1440, "thread": further}}
-        media: list[Any] = []
-        if platform == "pinterest":
-            options["pinterest"] = {"board": self.boards[account], "title": f"Number {number}"}
-            media = [str(self.picture)]
-        elif platform == "x" and number % 10 == 0:
-            media = [str(self.picture)]
-        while not self.stop.is_set():
-            try:
-                schedule(words, to=account, at=due, media=media, options=options, idempotency_key=f"chaos-{number}")
-            except (Unavailable, DBAPIError):
-                self.repeated += 1
-                self.stop.wait(0.5)
-                continue
-            except InvalidTime:
-                due = datetime.now(UTC) + timedelta(seconds=15)  # it was away for long, and has stored nothing
-                continue
-            self.accepted[f"chaos-{number}"] = (account, words)
-            self.threads += bool(further)
-            return
 
 
 class Chaos:
@@ -297,6 +223,9 @@ class Verdict:
     posts: int
     published: int
     held: int
+    held_elsewhere: int
+    """Of those held: on a platform that offers a way to look."""
+    canceled: int
     failed: int
     missed: int
     lost: int
@@ -311,7 +240,8 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.doubled or self.misreported or self.unfinished)
+        broken = self.lost or self.doubled or self.misreported or self.unfinished
+        return not broken and self.published + self.held + self.canceled == self.posts
 
 
 def compare(rig: Rig, accepted: Mapping[str, tuple[str, str]]) -> Verdict:
@@ -319,9 +249,10 @@ def compare(rig: Rig, accepted: Mapping[str, tuple[str, str]]) -> Verdict:
     judge = rig.judge()
     rows = rig.rows("""
         SELECT s.id, a.platform || ':' || a.name AS account, v.text, s.status, s.error_code, s.held_for,
+               (SELECT text FROM post_versions f WHERE f.post_id = s.post_id ORDER BY f.number LIMIT 1) AS first_text,
                coalesce(v.options -> 'post' -> 'thread', '[]') AS thread, jsonb_array_length(s.parts_out) AS known
           FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id JOIN post_versions v ON v.id = s.version_id""")
-    there = {(row.account, row.text) for row in rows}
+    there = {(row.account, row.first_text) for row in rows}
     details = [
         f"schedule() returned for {key}, but there is no row" for key, one in accepted.items() if one not in there
     ]
@@ -349,6 +280,8 @@ def compare(rig: Rig, accepted: Mapping[str, tuple[str, str]]) -> Verdict:
         posts=len(rows),
         published=states["published"],
         held=states["held"],
+        held_elsewhere=sum(row.status == "held" and not row.account.startswith("none:") for row in rows),
+        canceled=states["canceled"],
         failed=states["failed"],
         missed=states["missed"],
         lost=lost + unfinished,
@@ -409,9 +342,10 @@ def main() -> int:
         wanted.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for line in verdict.details[:40]:
         say(line)
-    say(f"{verdict.threads} of the posts were threads, of {verdict.parts} parts in all; failed {verdict.failed},"
-        f" missed {verdict.missed} (both in front of a person), misreported {verdict.misreported},"
-        f" unfinished {verdict.unfinished}; {told['seconds']:.0f} s, seed {seed}")  # fmt: skip
+    say(f"{verdict.threads} of the posts were threads, of {verdict.parts} parts in all; canceled by people"
+        f" {verdict.canceled}, held where the platform offers a way to look {verdict.held_elsewhere}, failed"
+        f" {verdict.failed}, missed {verdict.missed}, misreported {verdict.misreported}, unfinished"
+        f" {verdict.unfinished}; {told['seconds']:.0f} s, seed {seed}")  # fmt: skip
     say(f"posts {verdict.posts}, published {verdict.published}, held {verdict.held}, lost {verdict.lost},"
         f" doubled {verdict.doubled}")  # fmt: skip
     return 0 if verdict.good else 1
@@ -447,8 +381,10 @@ def soak(
     each = {"action": "kill", "probability": 0.01, "count": 1 + at_points // len(AT_POINTS)}
     rig.arm([{"id": f"chaos-{point}", "name": point, **each} for point in AT_POINTS])
     rig.start()
-    writer = threading.Thread(target=script.run, name="script", daemon=True)
-    writer.start()
+    people = People(rig, random.Random(seed + 2), threading.Event())
+    threads = [threading.Thread(target=one.run, name=type(one).__name__, daemon=True) for one in (script, people)]
+    for one in threads:
+        one.start()
     kills_until = time.monotonic() + period_s
     said = 0.0
     next_kill = next_blow = next_weather = time.monotonic() + 1
@@ -474,19 +410,22 @@ def soak(
             _progress(rig, began, done, len(script.accepted))
         time.sleep(0.05)
     say("healing")
+    people.leave.set()
+    threads[1].join(30)
     chaos.heal()
+    people.resume_all()
     healed_at = time.monotonic()
-    writer.join(timeout=max(end - time.monotonic(), 1))
+    threads[0].join(timeout=max(end - time.monotonic(), 1))
     script.stop.set()
-    if script.failed:
-        say("the script broke: " + script.failed[0])
+    for words in (*script.failed, *people.failed):
+        say("a script broke: " + words)
     rig.wait_final(max(end - time.monotonic(), 5))
     # A request may still be on its way to a platform that was slow, until that was healed and a little longer.
     time.sleep(max(healed_at + SLOWEST_S + 1 - time.monotonic(), 0))
     verdict = compare(rig, script.accepted)
     struck_at = Counter(one["name"] for one in rig.strikes() if one["action"] == "kill")
-    told = _report(rig, wanted, seed, verdict, chaos, struck_at, script, time.monotonic() - began)
-    _table(chaos, struck_at)
+    told = _report(rig, wanted, seed, verdict, chaos, people, struck_at, script, time.monotonic() - began)
+    _table(chaos, people, struck_at)
     return verdict, told
 
 
@@ -515,7 +454,7 @@ def _progress(rig: Rig, began: float, kills: int, accepted: int) -> None:
         say(words)
 
 
-def _table(chaos: Chaos, struck_at: Counter[str]) -> None:
+def _table(chaos: Chaos, people: People, struck_at: Counter[str]) -> None:
     say("\nkills, by a signal from outside:")
     for name, count in sorted(chaos.kills.items()):
         say(f"  {count:4}  {name}")
@@ -525,14 +464,17 @@ def _table(chaos: Chaos, struck_at: Counter[str]) -> None:
     say("other blows:")
     for name, count in sorted(chaos.blows.items()):
         say(f"  {count:4}  {name}")
+    say("people:")
+    for name, count in sorted(people.done.items()):
+        say(f"  {count:4}  {name}")
     say("weather at the platforms:")
     for name, count in sorted(chaos.weather.items()):
         say(f"  {count:4}  {name}")
 
 
 def _report(
-    rig: Rig, wanted: argparse.Namespace, seed: int, verdict: Verdict, chaos: Chaos, struck_at: Counter[str],
-    script: Script, seconds: float,
+    rig: Rig, wanted: argparse.Namespace, seed: int, verdict: Verdict, chaos: Chaos, people: People,
+    struck_at: Counter[str], script: Script, seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     by_platform = {
         row.platform: {"posts": row.n, "published": row.published, "held": row.held, "reconciled": row.reconciled}
@@ -552,7 +494,8 @@ def _report(
         "seed": seed, "naive": wanted.naive, "seconds": round(seconds, 1),
         "posts": verdict.posts, "threads": verdict.threads, "parts_of_threads": verdict.parts,
         "published": verdict.published,
-        "held": verdict.held, "failed": verdict.failed, "missed": verdict.missed, "lost": verdict.lost,
+        "held": verdict.held, "held_elsewhere": verdict.held_elsewhere, "canceled": verdict.canceled,
+        "people": dict(people.done), "failed": verdict.failed, "missed": verdict.missed, "lost": verdict.lost,
         "doubled": verdict.doubled, "misreported": verdict.misreported, "unfinished": verdict.unfinished,
         "kills": sum(chaos.kills.values()) + sum(struck_at.values()), "kills_from_outside": dict(chaos.kills),
         "kills_at_steps": dict(struck_at), "blows": dict(chaos.blows), "weather": dict(chaos.weather),

@@ -16,6 +16,10 @@ from tests.crash.matrix import Result, rig_for, run
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(2400)]
 
 
+ROUNDS = 3
+"""How often a case may run until it is struck: on a busy machine a call may time out before it gets to its place."""
+
+
 def _name(case: Case) -> str:
     return case.full_name + (f"-{case.needs.replace(' ', '-')}" if case.needs else "")
 
@@ -28,9 +32,17 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module and hasattr(item, "callspec")
     ]
-    with rig_for(selected) as rig:
-        found = run(rig, selected, seconds=280 if len(selected) < 150 else 2000)
-    return {_name(case): result for case, result in zip(selected, found, strict=True)}
+    results: dict[str, Result] = {}
+    waiting = selected
+    for _ in range(ROUNDS):
+        with rig_for(waiting) as rig:
+            found = run(rig, waiting, seconds=280 if len(waiting) < 150 else 2000)
+        results |= {_name(case): result for case, result in zip(waiting, found, strict=True)}
+        # Where everything went well but the place was passed by, nothing has been shown: so again, among fewer.
+        waiting = [case for case in waiting if results[_name(case)].verdict == "ok" and not results[_name(case)].struck]
+        if not waiting:
+            break
+    return results
 
 
 @pytest.mark.parametrize(
