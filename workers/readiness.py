@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -192,9 +192,21 @@ def _load(
         app=account.app,
         platform=module.name,
         quotas=module.capabilities.quotas,
+        calls_of=lambda number: _calls(conn, settings, works, number),
     ):
         look.seen[short.scheduled_post_id].wrong.append(short.violation)
     return look, same, gone
+
+
+def _calls(conn: Connection, settings: Settings, works: Mapping[int, Work], number: int) -> Counter[str]:
+    """The publishing calls that a post has still to send, by name."""
+    try:
+        work = works.get(number) or load(conn, settings, number)
+    except SecretKeyError:
+        return Counter()  # of another account of the same app: its own look says so
+    if work is None or work.parts.violations:
+        return Counter()
+    return Counter(work.module.publishing_call(draft).name for draft in work.parts.drafts[len(work.row.parts_out) :])
 
 
 def _ask(settings: Settings, look: _Look, those: Sequence[Claimed]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -344,6 +345,46 @@ def test_a_quota_that_will_be_full_when_the_time_comes(scheduled, pipeline, sett
     let_pass(database, settings.readiness_again_minutes * 60 + 1)
     look_ahead(settings)
     assert [problems(database, number) for number in numbers] == [[], [], [], ["quota_full"]]
+
+
+class TwoCalls(Asked):
+    """Posts in one colour go by a call of their own, and each may have a comment, by a third."""
+
+    def publishing_call(self, draft):
+        usual = super().publishing_call(draft)
+        name = "comment" if draft.options.get("sequel") else draft.options["colour"]
+        return replace(usual, name=name)
+
+    def sequels(self, draft):
+        if draft.options["colour"] != "green":
+            return ()
+        return (replace(draft, text="a comment", options={**draft.options, "sequel": True}),)
+
+
+def test_a_quota_of_one_call_counts_that_call_alone(register, account, scheduled, settings, database, hints):
+    """What posts by another call, and the comment that follows a post, take no place of it."""
+    fake = register(TwoCalls())
+    fake.quotas = (Quota("reds", 2, 86_400, source="invented", call="red"),)
+    blue = [scheduled(f"blue {n}", at=ahead(2 + n / 10), options={"fake": {"colour": "blue"}}) for n in range(5)]
+    red = [scheduled(f"red {n}", at=ahead(3 + n / 10), options={"fake": {"colour": "red"}}) for n in range(3)]
+    look_ahead(settings)
+    assert [problems(database, number) for number in blue] == [[]] * 5
+    assert [problems(database, number) for number in red] == [[], [], ["quota_full"]]
+    fake.quotas = (Quota("greens", 3, 86_400, source="invented", call="green"),)
+    green = [scheduled(f"green {n}", at=ahead(4 + n / 10), options={"fake": {"colour": "green"}}) for n in range(4)]
+    look_ahead(settings)
+    assert [problems(database, number) for number in green] == [[], [], [], ["quota_full"]]
+
+
+def test_what_an_app_has_sent_by_another_call_takes_no_place(register, account, scheduled, settings, database, hints):
+    fake = register(TwoCalls())
+    fake.quotas = (Quota("reds", 1, 86_400, "app", source="invented", call="red"),)
+    first = scheduled("one", at=ahead(2), options={"fake": {"colour": "blue"}})
+    other = scheduled("two", to="fake:other", at=ahead(2.5), options={"fake": {"colour": "red"}})
+    third = scheduled("three", to="fake:other", at=ahead(2.6), options={"fake": {"colour": "red"}})
+    database.run("UPDATE accounts SET app = 'fake:same'")
+    look_ahead(settings)
+    assert [problems(database, number) for number in (first, other, third)] == [[], [], ["quota_full"]]
 
 
 def test_paused_deleted_and_ended_posts_are_left_alone(scheduled, settings, database, fake, hints):
