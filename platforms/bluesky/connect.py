@@ -153,7 +153,7 @@ class BlueskyConnector:
         }
         if kept["client_key"]:
             credentials["client_key"] = kept["client_key"]
-        return Connected({**credentials, **found})
+        return Connected({**credentials, **found, "session_began_at": now.isoformat()})
 
 
 def _client(desk: Desk) -> tuple[str, dict[str, Json] | None] | Rejected:

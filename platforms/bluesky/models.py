@@ -158,6 +158,8 @@ class Credentials(BaseModel):
     client_id: str | None = MADE
     client_key: dict[str, Any] | None = MADE
     """OAuth: the app's private key (JWK), of a confidential client."""
+    session_began_at: str | None = MADE
+    """OAuth: when a person signed in (ISO 8601); the session ends some time after it."""
 
     @model_validator(mode="after")
     def _names_a_server(self) -> Self:

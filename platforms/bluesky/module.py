@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
@@ -38,6 +38,7 @@ from platforms.bluesky import api, connect, lookup, readiness, record, session, 
 from platforms.bluesky.models import Credentials, Options
 from platforms.bluesky.text import LIMIT, MAX_BYTES, graphemes, handles
 from platforms.outcomes import option_violations
+from platforms.readiness import Looked, Waiting
 
 _PLACEMENT = "post"
 _RULE = rule("bluesky", _PLACEMENT)
@@ -241,3 +242,7 @@ class Bluesky:
     def access_ends_at(self, credentials: Mapping[str, Json]) -> datetime | None:
         """When nothing renews the access any more."""
         return readiness.access_ends_at(credentials)
+
+    def ready_check(self, call: Call, waiting: Sequence[Waiting]) -> Looked:
+        """Whether the account may still upload the videos among these posts."""
+        return readiness.check(call, waiting)

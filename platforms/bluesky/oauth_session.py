@@ -20,6 +20,8 @@ SCOPES = ("atproto", "transition:generic")
 """``transition:generic`` is what an app password may do; without it nothing can be posted."""
 ACCESS_LIFE = timedelta(minutes=5)
 """Of an access token that does not say when it ends: the least that the specification recommends."""
+PUBLIC_LIFE, CONFIDENTIAL_LIFE = timedelta(weeks=2), timedelta(days=730)
+"""Of a session, from its sign-in on, whatever is renewed. Source: reference PDS, constants, 2026-08."""
 ASSERTION_LIFE_S = 60
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -82,6 +84,11 @@ def tokens_of(reply: Reply, did: str, now: datetime) -> dict[str, Json] | str:
     if isinstance(refresh, str) and refresh:
         kept["refresh_token"] = refresh
     return kept
+
+
+def session_life(credentials: Mapping[str, Json]) -> timedelta:
+    """How long after its sign-in a session ends: a client without a key of its own is a public one."""
+    return CONFIDENTIAL_LIFE if credentials.get("client_key") else PUBLIC_LIFE
 
 
 def renew(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent:

@@ -12,6 +12,7 @@ from fake_http import NOW, Answer, FakeHttp, Sent
 from world_bluesky import BLUESKY_SUBJECT
 
 from platforms.base import Doubt, Effect
+from platforms.readiness import ChecksReadiness, Waiting
 
 pytestmark = [
     pytest.mark.shared,
@@ -60,6 +61,8 @@ def life_of(subject: Subject) -> list[Sent]:
         checkpoint = prepared(subject, draft, world)
         call = subject.call(http, checkpoint, checkpoint.update)
         subject.platform.identify(call)
+        assert isinstance(subject.platform, ChecksReadiness)
+        subject.platform.ready_check(call, [Waiting(draft, NOW)])
         subject.platform.refresh(call)
         subject.platform.publish(call, draft)
         subject.platform.reconcile(subject.call(http, checkpoint), draft, Doubt(NOW, None, frozenset()))
@@ -102,6 +105,7 @@ def test_each_request_is_as_its_lexicon_says() -> None:
         "prepares com.atproto.repo.uploadBlob",
         "prepares app.bsky.video.uploadVideo",
         "read app.bsky.video.getJobStatus",
+        "read app.bsky.video.getUploadLimits",
         "prepares com.atproto.repo.putRecord",
         "publishes com.atproto.repo.putRecord",
         "read com.atproto.repo.getRecord",

@@ -60,6 +60,8 @@ class BlueskyWorld:
             case ("POST", "app.bsky.video.uploadVideo"):
                 self.jobs["j1"] = 0
                 return Answer(200, {"jobId": "j1", "did": DID, "state": "JOB_STATE_CREATED"})
+            case ("GET", "app.bsky.video.getUploadLimits"):
+                return Answer(200, {"canUpload": True, "remainingDailyVideos": 25, "remainingDailyBytes": 10**10})
             case ("GET", "app.bsky.video.getJobStatus"):
                 return Answer(200, {"jobStatus": self.job(sent.params["jobId"])})
             case ("POST", "com.atproto.repo.putRecord"):

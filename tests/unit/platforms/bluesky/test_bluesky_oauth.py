@@ -120,6 +120,7 @@ def test_a_session_is_bound_to_a_key_of_its_own() -> None:
     assert first.credentials["dpop_key"] != second.credentials["dpop_key"]
     assert Credentials.model_validate(dict(first.credentials))
     assert PLATFORM.expires_at(first.credentials) == NOW + timedelta(hours=1)
+    assert PLATFORM.access_ends_at(first.credentials) == NOW + timedelta(weeks=2)
     [sent] = http.sent
     assert sent.form["code_verifier"]
     assert dpop.thumbprint(verified(sent.headers["DPoP"])[0]["jwk"]) == dpop.thumbprint(first.credentials["dpop_key"])
@@ -243,6 +244,7 @@ def session() -> dict[str, Any]:
     return {
         **TOKENS, "did": DID, "handle": "acme.bsky.social", "pds": PDS, "issuer": ISSUER, "client_id": "http://localhost",
         "token_endpoint": META["token_endpoint"], "dpop_key": dpop.new_key(), "expires_at": NOW.isoformat(),
+        "session_began_at": NOW.isoformat(),
     }  # fmt: skip
 
 
@@ -356,6 +358,7 @@ def test_a_session_is_renewed_with_the_same_key() -> None:
     assert (outcome.credentials["access_token"], outcome.credentials["refresh_token"]) == ("at-2", "rt-2")
     assert outcome.expires_at == NOW + timedelta(hours=1)
     assert outcome.credentials["pds"] == PDS
+    assert outcome.credentials["session_began_at"] == NOW.isoformat()
     assert [verified(sent.headers["DPoP"])[1].get("nonce") for sent in http.sent] == [None, "n1"]
     assert {dpop.thumbprint(verified(sent.headers["DPoP"])[0]["jwk"]) for sent in http.sent} == {
         dpop.thumbprint(outcome.credentials["dpop_key"])
