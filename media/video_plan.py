@@ -159,12 +159,15 @@ def decide(
     most = _most_bits(probe, limits, sound["audio"] != "none")
     placed, smaller = _bearable(placed, probe, limits, fps or _rate(probe), most, where, name)
     actions += smaller
+    size = _even_sides(placed, limits.bounds(probe.width, probe.height))
     return VideoPlan(
         copy_video=False,
         **made,
         crop=_pair(placed.crop_width, placed.crop_height, (probe.width, probe.height)),
-        scale=(_even(placed.width), _even(placed.height)),
-        pad=_pair(_even(placed.canvas_width), _even(placed.canvas_height), (_even(placed.width), _even(placed.height))),
+        scale=size,
+        pad=None
+        if (placed.canvas_width, placed.canvas_height) == (placed.width, placed.height)
+        else _pair(_even(placed.canvas_width), _even(placed.canvas_height), size),
         fps=fps,
         max_bitrate=most,
         tonemap=clip.hdr if clip else "",
@@ -179,7 +182,8 @@ def _sound(probe: Probe, limits: VideoRule, where: str) -> tuple[dict[str, Any],
     if clip is None or not clip.audio_codec:
         return {"audio": "none"}, []
     channels = min(clip.audio_channels or 2, limits.max_audio_channels)
-    rate = clip.audio_rate if 8_000 <= clip.audio_rate <= limits.max_audio_rate else 48_000
+    # At lower rates, what an AAC coder puts before the sound lasts long enough to be noticed.
+    rate = clip.audio_rate if 44_100 <= clip.audio_rate <= limits.max_audio_rate else 48_000
     made = {"audio_channels": channels, "audio_rate": min(rate, 48_000)}
     why = []
     if clip.audio_codec not in limits.audio_codecs:
@@ -386,6 +390,15 @@ def _bearable(
         raise MediaRefused("cannot_fit", message, file=name)
     why = f"at full size {limits.max_bytes} bytes would wreck the picture: to {whole[0]} x {whole[1]}"
     return Placed(placed.crop_width, placed.crop_height, wide, high, *whole), [("downscale", why)]
+
+
+def _even_sides(placed: Placed, bounds: Bounds) -> tuple[int, int]:
+    """The size in even numbers; of a small picture that alone may leave the allowed ratio."""
+    wide, high = _even(placed.width), _even(placed.height)
+    if (placed.canvas_width, placed.canvas_height) != (placed.width, placed.height):
+        return wide, high
+    near = [(wide, high), (wide - 2, high), (wide, high - 2)]
+    return next((one for one in near if min(one) > 0 and bounds.allows_ratio(*one)), (wide, high))
 
 
 def _even(side: int) -> int:

@@ -1,5 +1,6 @@
 """Videos of all sorts for every placement that takes videos: each ends as one that satisfies the rule, or is refused
-for its shape; normalizing it again changes nothing. Pictures have theirs in ``test_images``.
+for its shape; normalizing it again changes nothing; a clap is heard when it is seen. Pictures have theirs in
+``test_images``.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from test_videos import made
 
 from media.errors import MediaRefused
 from media.rules import RULES, MediaRule
+from media.video_plan import APART_S
 
 KINDS: tuple[dict[str, Any], ...] = (
     {"form": "mp4", "codec": "libx264"},
+    {"form": "mp4", "codec": "libx264", "trimmed": True},
+    {"form": "mp4", "codec": "mpeg4", "trimmed": True},
     {"form": "mp4", "codec": "libx265"},
     {"form": "mp4", "codec": "libx265", "pixels": "yuv420p10le", "colour": (9, 16, 9)},
     {"form": "mov", "codec": "libx264", "pixels": "yuv422p"},
     {"form": "matroska", "codec": "libx264"},
     {"form": "webm", "codec": "libvpx-vp9"},
+    {"form": "mpegts", "codec": "libx264"},
     {"form": "avi", "codec": "mpeg4"},
 )
+LATE: tuple[dict[str, float], ...] = ({}, {}, {"sound_from": 0.2}, {"pictures_from": 0.2})
+CLAP_S = 0.45
 SOUNDS: tuple[dict[str, Any], ...] = (
     {},
     {"layout": "mono", "rate": 22_050},
@@ -53,6 +60,7 @@ EXAMPLES: dict[str, Any] = {
     "size": st.tuples(st.integers(32, 150), st.integers(32, 150)).map(lambda pair: (2 * pair[0], 2 * pair[1])),
     "kind": st.sampled_from(KINDS),
     "sound": st.sampled_from(SOUNDS),
+    "late": st.sampled_from(LATE),
     "fps": st.sampled_from([8, 15, 24, 25, 30, 50, 60, 75]),
     "unsteady": st.booleans(),
     "shape": st.sampled_from([None, None, (4, 3), (8, 9)]),
@@ -65,6 +73,7 @@ def satisfies(
     size: tuple[int, int],
     kind: dict[str, Any],
     sound: dict[str, Any],
+    late: dict[str, float],
     fps: int,
     unsteady: bool,
     shape: tuple[int, int] | None,
@@ -72,6 +81,10 @@ def satisfies(
     one: MediaRule,
 ) -> None:
     options = dict(kind)
+    trimmed = options.pop("trimmed", False)
+    if kind["form"] != "avi":
+        # Which knows no times, only a rate.
+        options |= late
     if sound:
         codec = {"webm": "libopus", "avi": "mp3"}.get(kind["form"], "aac")
         options |= {**sound, "sound": codec}
@@ -84,12 +97,21 @@ def satisfies(
     if kind["form"] != "webm":
         options["shape"] = shape
     with tempfile.TemporaryDirectory() as name:
-        source = clips.video(Path(name) / "source", size=size, fps=fps, seconds=0.7, **options)
+        make = clips.trimmed if trimmed else clips.video
+        more = {"since": 0.15, "sound": ""} if trimmed else {}
+        options = {"size": size, "fps": fps, "seconds": 0.9, "clap_s": CLAP_S, **more, **options}
+        source = make(Path(name) / "source", **options)
         try:
-            made(source, one, Path(name), fit=fit)
+            rendered, found, _ = made(source, one, Path(name), fit=fit)
         except MediaRefused as refusal:
             # Asserting what the refusals mean: the shape or the bytes, never a failure on the way.
             assert refusal.code in {"ratio", "too_small", "cannot_fit"}  # noqa: PT017 - most examples do not raise
+            assert "was made" not in refusal.message  # noqa: PT017 - a rendition that its rule refuses
+            return
+        if sound and found.clip is not None:
+            # Half a picture of the slower rate comes on top, where the rate changes.
+            slack = 0.5 / min(found.clip.fps, fps)
+            assert abs(clips.clap_apart(rendered.path) - clips.clap_apart(source)) < APART_S + slack
 
 
 @given(**EXAMPLES)
