@@ -1,4 +1,4 @@
-"""What one instance allows, as it says itself, and how it counts a text.
+"""What one instance allows, as it says itself, and so how it counts a text.
 
 Source: Mastodon API documentation, 2026-07; the defaults are those of mastodon.social, 2026-08. Servers differ, so
 the account's own are read by ``identify`` and kept with it.
@@ -6,22 +6,15 @@ the account's own are read by ``identify`` and kept with it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from platforms.base import Json
+from platforms.mastodon.length import characters, shortened, urls
 from platforms.outcomes import mapping
-from platforms.x.length import links, normalize
 
 FACT = "limits"
 """The key among the account's facts."""
-
-_MENTION = re.compile(
-    r"(?<![=/\w])@([a-z0-9_]+(?:[a-z0-9_.-]+[a-z0-9_]+)?)(?:@[\w.-]+\w+)?",
-    re.IGNORECASE,
-)
-"""As the server's own Account::MENTION_RE, 2026."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,9 @@ class Limits:
     max_expiration: int = 2_629_746
     supported_mime_types: tuple[str, ...] = ()
     """Empty: not told."""
+    counts_as_seen: bool = False
+    """True: what people see is a character (grapheme clusters), as Mastodon itself counts. Of other software that
+    speaks its API that is not known; code points are never fewer, so what fits by them fits everywhere."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Json]) -> Limits:
@@ -50,8 +46,12 @@ class Limits:
         found = {
             field.name: kept[field.name]
             for field in fields(cls)
-            if field.name != "supported_mime_types" and _is_count(kept.get(field.name))
+            if field.type == "int" and _is_count(kept.get(field.name))
         }
+        if kept.get("characters_reserved_per_url") == 0:
+            # Some reserve nothing: a link counts as it is written.
+            found["characters_reserved_per_url"] = 0
+        found["counts_as_seen"] = kept.get("counts_as_seen") is True
         mimes = kept.get("supported_mime_types")
         if isinstance(mimes, list | tuple):
             found["supported_mime_types"] = tuple(str(mime) for mime in mimes)
@@ -72,6 +72,8 @@ class Limits:
         for theirs, ours in (("max_options", "max_options"), ("max_option_chars", "max_characters_per_option")):
             if ours not in merged and _is_count(old_polls.get(theirs)):
                 merged[ours] = old_polls[theirs]
+        # Only Mastodon tells the version of its own API (since 4.3).
+        merged["counts_as_seen"] = _is_count(mapping(instance.get("api_versions")).get("mastodon"))
         return cls.of({FACT: merged})
 
     def as_facts(self) -> dict[str, Json]:
@@ -82,34 +84,22 @@ class Limits:
         """Whether the instance says that it takes files of a type, or says nothing."""
         return not self.supported_mime_types or mime in self.supported_mime_types
 
-    def length(self, text: str) -> int:
-        """How long the instance counts a text: a link as reserved, a mention without its server.
+    def count(self, text: str) -> int:
+        """How many characters a text has for the instance, links and mentions as they are written."""
+        return characters(text, as_seen=self.counts_as_seen)
 
-        Newer servers count what people see (grapheme clusters), older ones and others code points. The code
-        points are never fewer, so what fits here fits everywhere.
-        """
-        return len(_shortened(normalize(text), self.characters_reserved_per_url))
+    def length(self, text: str) -> int:
+        """How long the instance counts a text: a link as reserved, a mention without its server."""
+        return self.count(shortened(text, self.characters_reserved_per_url))
+
+    def why(self, text: str) -> str:
+        """What makes the length of a text another than its letters, to be said after it; empty: nothing."""
+        reserved = self.characters_reserved_per_url
+        reasons = [f"a link counts {reserved}, whatever its length"] if reserved and any(urls(text)) else []
+        if not self.counts_as_seen and characters(text, as_seen=True) < characters(text, as_seen=False):
+            reasons.append("of an emoji or a letter that is put together each part counts")
+        return f": {', and '.join(reasons)}" if reasons else ""
 
 
 def _is_count(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _shortened(text: str, per_url: int) -> str:
-    pieces: list[str] = []
-    at = 0
-    for start, end in _urls(text):
-        pieces += [_without_servers(text[at:start]), "x" * per_url]
-        at = end
-    return "".join([*pieces, _without_servers(text[at:])])
-
-
-def _urls(text: str) -> Iterable[tuple[int, int]]:
-    """Links with a scheme; Mastodon finds no others. Its rule is twitter-text's, as X's is."""
-    for link in links(text):
-        if link.url.lower().startswith(("http://", "https://")):
-            yield link.start, link.end
-
-
-def _without_servers(text: str) -> str:
-    return _MENTION.sub(lambda match: f"@{match[1]}", text)

@@ -115,11 +115,14 @@ class Mastodon:
 
     def _text_violations(self, draft: Draft, options: Options, limits: Limits) -> Iterator[Violation]:
         # The warning is counted as it is, and the text after it.
-        length = len(options.spoiler_text) + limits.length(draft.text)
+        length = limits.count(options.spoiler_text) + limits.length(draft.text)
         if length > limits.max_characters:
             warned = " with its content warning" if options.spoiler_text else ""
-            message = f"The text{warned} counts {length} characters; the instance allows {limits.max_characters}."
-            yield self._violation("text_too_long", message)
+            message = (
+                f"The text{warned} counts {length} characters, {length - limits.max_characters} more than the"
+                f" {limits.max_characters} that the instance allows"
+            )
+            yield self._violation("text_too_long", f"{message}{limits.why(draft.text)}.")
         if not draft.text.strip() and not draft.media:
             yield self._violation("empty_post", "A status needs a text or media.")
 
@@ -165,7 +168,7 @@ class Mastodon:
             yield self._violation("poll_options", message, "options.poll")
         if len(set(poll.options)) != len(poll.options):
             yield self._violation("poll_options", "Two options of the poll are the same.", "options.poll")
-        longest = max(len(choice) for choice in poll.options)
+        longest = max(limits.count(choice) for choice in poll.options)
         if longest > limits.max_characters_per_option:
             message = f"An option has {longest} characters; the instance allows {limits.max_characters_per_option}."
             yield self._violation("poll_option_too_long", message, "options.poll")

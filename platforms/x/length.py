@@ -56,7 +56,8 @@ _SUBDOMAIN = rf"(?:(?:{_LETTER}(?:[_-]|{_LETTER}){_INNER})?{_LETTER}\.)"
 _NAME = rf"(?:(?:{_LETTER}(?:-|{_LETTER}){_INNER})?{_LETTER}\.)"
 # The longest name first: "co" must not win where "com" stands.
 _TLD = rf"(?:(?:{'|'.join(sorted(TLDS, reverse=True))})(?=[^0-9a-zA-Z@+-]|$)|xn--[-0-9a-z]+)"
-_DOMAIN = rf"(?:{_SUBDOMAIN}{{0,60}}{_NAME}{_TLD})"
+DOMAIN = rf"(?:{_SUBDOMAIN}{{0,60}}{_NAME}{_TLD})"
+"""A domain, as a regular expression that ignores case."""
 
 _PATH_CHAR = rf"[a-z{_CYRILLIC}0-9!*';:=+,.$/%#\[\]\-\u2013_~@|&{_ACCENTS}]"
 _PARENS = rf"\((?:{_PATH_CHAR}+|{_PATH_CHAR}*\({_PATH_CHAR}+\){_PATH_CHAR}*)\)"
@@ -66,7 +67,7 @@ _QUERY = r"\?[a-z0-9!?*'@();:&=+$/%#\[\]\-_.,~|]*[a-z0-9\-_&=#/]"
 
 _URL = re.compile(
     rf"(?P<before>[^A-Za-z0-9@\uff20$#\uff03{_NONCHARACTERS}]|^)"
-    rf"(?P<url>(?P<scheme>https?://)?(?P<domain>{_DOMAIN})(?::[0-9]+)?(?P<path>/{_PATH}*)?(?:{_QUERY})?)",
+    rf"(?P<url>(?P<scheme>https?://)?(?P<domain>{DOMAIN})(?::[0-9]+)?(?P<path>/{_PATH}*)?(?:{_QUERY})?)",
     re.IGNORECASE,
 )
 _ASCII_DOMAIN = re.compile(rf"(?:[\-a-z0-9{_ACCENTS}]+\.)+{_TLD}", re.IGNORECASE)
@@ -78,7 +79,7 @@ def normalize(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _is_domain(url: str, domain: str) -> bool:
+def is_domain(url: str, domain: str) -> bool:
     """Whether every label fits into 63 bytes of IDNA, and the whole into 4,096 characters.
 
     What begins as an encoded domain has to be one: twitter-text finds no link where other letters follow.
@@ -116,7 +117,7 @@ def links(text: str) -> list[Link]:
     found: list[Link] = []
     for match in _URL.finditer(text):
         url = match["url"]
-        if not _is_domain(url, match["domain"]):
+        if not is_domain(url, match["domain"]):
             continue
         if not match["scheme"]:
             found.extend(_without_scheme(match))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -31,6 +32,19 @@ LIMITS = Limits()
         ("me@mastodon.example", 19),
         ("https://mastodon.social/@bob@other.example", 23),
         ("e\u0301", 1),
+        # In paths and queries the server takes letters of every script.
+        ("https://ja.wikipedia.org/wiki/日本語のページ", 23),
+        ("https://example.com/?q=日本語", 23),
+        ("https://example.com/?q=日本語。", 23),
+        ("https://example.com/a_(b)_(c(d))", 23),
+        ("(https://example.com/a)", 25),
+        ("「https://example.com/a」", 25),
+        ("https://example.com/a, b", 26),
+        ("https://example.com/a!", 24),
+        ("https://日本語.jp/", 23),
+        ("xhttps://example.com", 20),
+        ("https://nowhere", 15),
+        ("https://example.com:8080/a https://example.org", 47),
     ],
 )
 def test_length(text: str, length: int) -> None:
@@ -52,7 +66,40 @@ def test_what_fits_here_fits_there(text: str) -> None:
     assert LIMITS.length(text) >= server_length(text)
 
 
+def test_links_count_as_reserved_in_a_text_of_any_length() -> None:
+    text = "x" * 90_000 + " https://example.com/" + "a" * 300
+    assert LIMITS.length(text) == 90_024
+
+
+@pytest.mark.parametrize(
+    "piece", ["https://", "https://a.", "https://a.com/(", "https://a.com/?", "https://a.com/(a)((", "@a.", "x_-"]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    began = time.monotonic()
+    LIMITS.length(piece * (100_000 // len(piece)))
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seen", "points"), [("👩‍👩‍👧", 1, 5), ("e\u0301x", 2, 2), ("日本", 2, 2), ("🇩🇪🇫🇷", 2, 4)]
+)
+def test_mastodon_itself_counts_what_people_see(text: str, seen: int, points: int) -> None:
+    told = Limits.read({"api_versions": {"mastodon": 9}})
+    assert (told.length(text), Limits().length(text)) == (seen, points)
+    assert Limits.of({FACT: told.as_facts()}) == told
+
+
+def test_a_text_that_is_too_long_is_told_why() -> None:
+    assert LIMITS.why("x" * 600) == ""
+    assert LIMITS.why("see https://example.com") == ": a link counts 23, whatever its length"
+    assert LIMITS.why("👩‍👩‍👧") == ": of an emoji or a letter that is put together each part counts"
+    assert Limits(counts_as_seen=True).why("👩‍👩‍👧") == ""
+
+
 def test_an_instance_may_count_links_otherwise() -> None:
+    assert Limits(characters_reserved_per_url=0).length("https://example.com/abc") == 23
+    nothing = Limits.read({"configuration": {"statuses": {"characters_reserved_per_url": 0}}})
+    assert nothing.length("https://example.com") == 19
     assert Limits(characters_reserved_per_url=30).length("https://example.com") == 30
 
 
