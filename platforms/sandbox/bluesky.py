@@ -23,8 +23,8 @@ from platforms.sandbox.wire import Request, Response, json_response
 
 ACCESS_LIFE_S = 7200.0
 REFRESH_LIFE_S = 90 * 86_400.0
-SIGN_INS = (30, 300)
-"""For an account, in 5 minutes. Source: bsky-docs, 2026-04."""
+SIGN_INS = ((30, 300), (300, 86_400))
+"""For an account: so many in so many seconds. Source: bsky-docs, 2026-04."""
 
 
 class Bluesky(BlueskyWords):
@@ -66,6 +66,9 @@ class Bluesky(BlueskyWords):
         for name in ("email_confirmed", "taken_down"):
             if name in wanted:
                 account.facts[name] = bool(wanted.pop(name))
+        for name in ("daily_videos", "daily_video_bytes"):
+            if name in wanted:
+                account.facts[name] = int(wanted.pop(name))
 
     # --- sessions ---
 
@@ -119,14 +122,15 @@ class Bluesky(BlueskyWords):
     # --- pieces ---
 
     def _count_sign_in(self, identifier: str) -> None:
-        allowed, per_s = SIGN_INS
         now = time.time()
-        times = [at for at in self._sign_ins.get(identifier, []) if at > now - per_s]
+        times = [at for at in self._sign_ins.get(identifier, []) if at > now - max(per_s for _, per_s in SIGN_INS)]
         self._sign_ins[identifier] = [*times, now]
-        if self.world.settings.enforce_limits and len(times) >= allowed:
-            refused = self.refuse(429)
-            refused.response.headers = tuple(self.limit_headers(allowed, 0, times[0] + per_s))
-            raise refused
+        for allowed, per_s in SIGN_INS:
+            recent = [at for at in times if at > now - per_s]
+            if self.world.settings.enforce_limits and len(recent) >= allowed:
+                refused = self.refuse(429)
+                refused.response.headers = tuple(self.limit_headers(allowed, 0, recent[-allowed] + per_s))
+                raise refused
 
     def _is_named(self, account: Account, identifier: str) -> bool:
         name = identifier.lower().removeprefix("@")

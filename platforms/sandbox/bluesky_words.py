@@ -17,6 +17,9 @@ from platforms.sandbox.wire import Request, Response, json_response
 
 HOST = "sandbox.us-east.host.bsky.network"
 """Named as the host that keeps the accounts; clients that were pointed at the sandbox send that here too."""
+RECORD_JSON, OTHER_JSON = 1_000_000, 150 * 1024
+"""Bytes of a request's JSON: where it brings records, and elsewhere. Source: atproto reference PDS, 2026-08."""
+_WITH_RECORDS = ("/xrpc/com.atproto.repo.putRecord", "/xrpc/com.atproto.repo.createRecord")
 
 
 def did_of(account: Account) -> str:
@@ -65,6 +68,12 @@ class BlueskyWords(Emulator):
         }
         name, words = names.get(status, ("InternalServerError", "Internal Server Error"))
         return json_response({"error": name, "message": message or words}, 400 if status == 401 else status)
+
+    def json_body(self, request: Request) -> Any:
+        """:raises RefusedError: it is too large, not JSON, or does not say that it is."""
+        if len(request.body) > (RECORD_JSON if request.path in _WITH_RECORDS else OTHER_JSON):
+            raise self.refuse(413)
+        return super().json_body(request)
 
     def named(self, status: int, name: str, message: str) -> RefusedError:
         """An error of a given name, to be raised."""

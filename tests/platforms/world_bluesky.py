@@ -57,13 +57,6 @@ class BlueskyWorld:
                 return Answer(400, {"error": "InvalidRequest", "message": "Unable to resolve handle"})
             case ("POST", "com.atproto.repo.uploadBlob"):
                 return Answer(200, {"blob": self.blob(sent.content, sent.headers["Content-Type"])})
-            case ("POST", "app.bsky.video.uploadVideo"):
-                self.jobs["j1"] = 0
-                return Answer(200, {"jobId": "j1", "did": DID, "state": "JOB_STATE_CREATED"})
-            case ("GET", "app.bsky.video.getUploadLimits"):
-                return Answer(200, {"canUpload": True, "remainingDailyVideos": 25, "remainingDailyBytes": 10**10})
-            case ("GET", "app.bsky.video.getJobStatus"):
-                return Answer(200, {"jobStatus": self.job(sent.params["jobId"])})
             case ("POST", "com.atproto.repo.putRecord"):
                 return self.put(sent.json)
             case ("GET", "com.atproto.repo.getRecord"):
@@ -73,6 +66,18 @@ class BlueskyWorld:
                     return Answer(400, {"error": "RecordNotFound", "message": "Could not locate record"})
                 uri = f"at://{DID}/{sent.params['collection']}/{sent.params['rkey']}"
                 return Answer(200, {"uri": uri, "cid": cid(found), "value": found})
+        return self.video(sent)
+
+    def video(self, sent: Sent) -> Answer:
+        """The service that encodes videos."""
+        match sent.path.removeprefix("/xrpc/app.bsky.video."):
+            case "uploadVideo":
+                self.jobs["j1"] = 0
+                return Answer(200, {"jobId": "j1", "did": DID, "state": "JOB_STATE_CREATED"})
+            case "getUploadLimits":
+                return Answer(200, {"canUpload": True, "remainingDailyVideos": 25, "remainingDailyBytes": 10**10})
+            case "getJobStatus":
+                return Answer(200, {"jobStatus": self.job(sent.params["jobId"])})
         return Answer(501, {"error": "MethodNotImplemented", "message": "Method Not Implemented"})
 
     def session(self, number: int) -> dict[str, Any]:

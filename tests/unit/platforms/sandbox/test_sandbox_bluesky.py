@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import lexicons
 import pytest
 import requests
+from bluesky_desk import Desk, item
 from hypothesis import given
 from hypothesis import strategies as st
 from sandbox_client import VIDEO, Client, animation, picture
 
 from platforms.base import (
-    AccountRef,
     AuthExpired,
-    Call,
-    Doubt,
     Draft,
     Found,
-    Identity,
-    MediaItem,
-    MediaKind,
-    Processing,
     Published,
     RateLimited,
     Ready,
-    Refreshed,
     Rejected,
     Repeatable,
     Unknown,
@@ -36,9 +28,10 @@ from platforms.base import (
 from platforms.bluesky import PLATFORM
 from platforms.bluesky.text import graphemes
 from platforms.errors import TransportError
-from platforms.http import Client as HttpClient
 from platforms.sandbox import Sandbox
 from platforms.sandbox.bluesky_record import clusters
+from platforms.sandbox.bluesky_video import FOR_LIMITS
+from platforms.sandbox.bluesky_words import HOST
 
 POST = "app.bsky.feed.post"
 KEY = "3l6oveex3ii2l"
@@ -211,6 +204,25 @@ def test_sign_ins_are_limited(box: Sandbox) -> None:
     assert int(answers[-1].headers["ratelimit-reset"]) > 0
 
 
+def test_a_day_of_sign_ins_is_limited_too(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.configure(enforce_limits=True)
+    body = {"identifier": "acme", "password": "guess"}
+    url = f"{box.url}/xrpc/com.atproto.server.createSession"
+    monkeypatch.setattr("platforms.sandbox.bluesky.SIGN_INS", ((30, 0), (3, 86_400)))
+    answers = [requests.post(url, json=body, timeout=10) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+    assert int(answers[-1].headers["ratelimit-reset"]) > time.time() + 86_000
+
+
+def test_bodies_have_limits(box: Sandbox, bluesky: Client, did: str) -> None:
+    large = put(bluesky, did, record(filler="x" * 1_000_000))
+    assert (large.status_code, large.json()["error"]) == (413, "PayloadTooLarge")
+    assert put(bluesky, did, record(filler="x" * 990_000)).status_code == 200
+    body = {"identifier": "acme", "password": "x" * 150 * 1024}
+    answer = requests.post(f"{box.url}/xrpc/com.atproto.server.createSession", json=body, timeout=10)
+    assert answer.status_code == 413
+
+
 def test_the_page_of_a_post(box: Sandbox, bluesky: Client, did: str) -> None:
     blob = upload(bluesky, picture())
     embed = {"$type": "app.bsky.embed.images", "images": [{"alt": "te<al", "image": blob}]}
@@ -260,7 +272,7 @@ def test_answers_are_as_the_lexicons_say(box: Sandbox, bluesky: Client, did: str
     fits(f"{repo}.deleteRecord", bluesky("POST", f"/xrpc/{repo}.deleteRecord", json=place))
     new = {"repo": did, "collection": POST, "record": record()}
     fits(f"{repo}.createRecord", bluesky("POST", f"/xrpc/{repo}.createRecord", json=new))
-    auth = {"aud": "did:web:sandbox", "lxm": "com.atproto.repo.uploadBlob"}
+    auth = {"aud": f"did:web:{HOST}", "lxm": "com.atproto.repo.uploadBlob"}
     token = fits(f"{server}.getServiceAuth", bluesky("GET", f"/xrpc/{server}.getServiceAuth", params=auth))["token"]
     film = {"Authorization": f"Bearer {token}", "Content-Type": "video/mp4"}
     sent = bluesky("POST", "/xrpc/app.bsky.video.uploadVideo", params={"did": did}, data=VIDEO, headers=film)
@@ -269,6 +281,10 @@ def test_answers_are_as_the_lexicons_say(box: Sandbox, bluesky: Client, did: str
     checker.value({"type": "ref", "ref": "app.bsky.video.defs#jobStatus"}, sent.json(), "", "job")
     assert checker.errors == []
     job = {"jobId": sent.json()["jobId"]}
+    auth = {"aud": FOR_LIMITS[0], "lxm": FOR_LIMITS[1]}
+    token = fits(f"{server}.getServiceAuth", bluesky("GET", f"/xrpc/{server}.getServiceAuth", params=auth))["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    fits("app.bsky.video.getUploadLimits", bluesky("GET", "/xrpc/app.bsky.video.getUploadLimits", headers=headers))
     fits("app.bsky.video.getJobStatus", bluesky("GET", "/xrpc/app.bsky.video.getJobStatus", params=job))
 
 
@@ -284,49 +300,9 @@ def test_two_counters_agree(text: str) -> None:
 # --- With the real module -----------------------------------------------------------------------------------
 
 
-class Desk:
-    """One account, as a worker would use it."""
-
-    def __init__(self, box: Sandbox, **credentials: str) -> None:
-        self.credentials: dict[str, Any] = {"identifier": "acme", "password": "sandbox-bluesky-acme", **credentials}
-        # Either its own server, or Bluesky's hosts pointed at the sandbox as a whole.
-        override = "http://127.0.0.1:9" if "server" in credentials else box.url
-        self.client = HttpClient(api_hosts=PLATFORM.api_hosts, override=override, deadline_s=10)
-        self.account = AccountRef("bluesky", "acme")
-        self.checkpoint: dict[str, Any] = {}
-        identity = PLATFORM.identify(self.call())
-        assert isinstance(identity, Identity), identity
-        self.account = AccountRef("bluesky", "acme", identity.handle, identity.remote_id, dict(identity.facts))
-        self.sign_in()
-
-    def sign_in(self) -> None:
-        renewed = PLATFORM.refresh(self.call())
-        assert isinstance(renewed, Refreshed), renewed
-        self.credentials = dict(renewed.credentials)
-
-    def call(self) -> Call:
-        now = lambda: datetime.now(UTC)  # noqa: E731 - one clock, given as a value
-        return Call(self.client, self.account, self.credentials, now, self.checkpoint, self.checkpoint.update, "key")
-
-    def publish(self, draft: Draft) -> Any:
-        assert PLATFORM.validate(draft) == []
-        if PLATFORM.needs_prepare(draft):
-            outcome = PLATFORM.prepare(self.call(), draft)
-            assert isinstance(outcome, Ready), outcome
-        return PLATFORM.publish(self.call(), draft)
-
-    def look(self, draft: Draft) -> Any:
-        now = datetime.now(UTC)
-        return PLATFORM.reconcile(self.call(), draft, Doubt(now - timedelta(seconds=30), now, frozenset()))
-
-
 @pytest.fixture(params=["override", "own-server"])
 def desk(box: Sandbox, request: pytest.FixtureRequest) -> Desk:
     return Desk(box, **({"server": box.url} if request.param == "own-server" else {}))
-
-
-def item(data: bytes, kind: MediaKind = MediaKind.IMAGE, mime: str = "image/png") -> MediaItem:
-    return MediaItem(kind, mime, len(data), 60, 90, "0" * 64, "a picture", read=lambda: io.BytesIO(data))
 
 
 def test_publish_and_find_again(box: Sandbox, desk: Desk) -> None:
@@ -346,23 +322,6 @@ def test_publish_and_find_again(box: Sandbox, desk: Desk) -> None:
         assert found.remote_id == outcome.remote_id
     assert [row["remote_id"] for row in box.accepted()][-1] == found.remote_id
     assert len(box.accepted()) == len(drafts)
-
-
-def test_a_video_is_waited_for(box: Sandbox) -> None:
-    box.configure(processing_s=0.3)
-    desk = Desk(box)
-    draft = Draft("It moves", desk.account, (item(VIDEO, MediaKind.VIDEO, "video/mp4"),))
-    assert isinstance(PLATFORM.prepare(desk.call(), draft), Processing)
-    outcome: Any = Processing(0)
-    until = time.monotonic() + 20
-    while isinstance(outcome, Processing) and time.monotonic() < until:
-        time.sleep(0.02)
-        outcome = PLATFORM.poll(desk.call(), draft)
-    assert isinstance(outcome, Ready), outcome
-    assert isinstance(PLATFORM.publish(desk.call(), draft), Published)
-    # The same film again: the service has it, and says so by an error that names it.
-    desk.checkpoint.clear()
-    assert isinstance(desk.publish(draft), Published)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import requests
 from sandbox_client import Client, clip
 
 from platforms.sandbox import Sandbox
+from platforms.sandbox.bluesky_words import HOST
 
 OPEN_ID = "sandbox-tiktok-acme"
 UPLOAD_ORIGIN = "https://open-upload.tiktokapis.com"
@@ -108,7 +109,7 @@ def test_bluesky(box: Sandbox, seconds: float, told: str) -> None:
     sign_in = {"identifier": "acme", "password": "sandbox-bluesky-acme"}
     session = requests.post(f"{box.url}/xrpc/com.atproto.server.createSession", json=sign_in, timeout=10).json()
     bluesky = Client(box, session["accessJwt"])
-    query = {"aud": "did:web:127.0.0.1", "lxm": "com.atproto.repo.uploadBlob", "exp": str(int(time.time()) + 600)}
+    query = {"aud": f"did:web:{HOST}", "lxm": "com.atproto.repo.uploadBlob", "exp": str(int(time.time()) + 600)}
     token = bluesky("GET", "/xrpc/com.atproto.server.getServiceAuth", params=query).json()["token"]
     service = Client(box, token)
     headers = {"Content-Type": "video/mp4"}
