@@ -74,11 +74,28 @@ class MastodonConnector:
         client_id, client_secret = app.get("client_id"), app.get("client_secret")
         if not (isinstance(client_id, str) and client_id and isinstance(client_secret, str) and client_secret):
             return refusal(reply, desk.now(), f"The server {urlsplit(server).netloc}")
+        self._keep_alive(desk, server, client_id, client_secret)
         state, verifier = new_state(), new_verifier()
         facts = dataclasses.replace(FACTS, authorize_url=FACTS.authorize_url.replace("{server}", server))
         url = authorize_url(facts, desk, client_id=client_id, state=state, more=challenge(verifier, Pkce.S256))
         kept = {"server": server, "verifier": verifier, "client_id": client_id, "client_secret": client_secret}
         return Begun(url, state, desk.redirect_uri, kept)
+
+    @staticmethod
+    def _keep_alive(desk: Desk, server: str, client_id: str, client_secret: str) -> None:
+        """Asks for a token of the app's own, which is not used: servers before 4.3 may drop an app that has none.
+
+        What is answered does not matter: a server that grants none may still let people sign in, and tells if not.
+        """
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "redirect_uri": desk.redirect_uri,
+            "scope": " ".join(FACTS.scopes),
+        }
+        url = FACTS.token_url.replace("{server}", server)
+        desk.http.request("POST", url, effect=Effect.PREPARES, form=form, timeout_s=TIMEOUT_S)
 
     def finish(self, desk: Desk, begun: Begun, answer: Mapping[str, str]) -> Connected | Refusal:
         """The code for a token; the app is not kept, since nothing renews."""
