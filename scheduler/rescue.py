@@ -162,12 +162,42 @@ def fetch_again(conn: Connection) -> int:
     ).rowcount
 
 
+def made_elsewhere(conn: Connection) -> int:
+    """Files on the disk of a machine whose upload worker has not come for them in time: to be made again; how many.
+
+    One that works on others, or tries them again because the store is away, is only busy.
+    """
+    lost = conn.execute(
+        text("""
+            UPDATE renditions r
+               SET state = 'pending', progress = 0, claims = 0, available_at = clock_timestamp(),
+                   lease_expires_at = NULL, error_code = NULL, error_message = NULL, generation = r.generation + 1
+              FROM (SELECT id, spool FROM renditions w
+                     WHERE state = 'rendered' AND available_at <= clock_timestamp()
+                       AND coalesce(lease_expires_at, available_at) <= clock_timestamp()
+                       AND NOT EXISTS (
+                            SELECT 1 FROM renditions o
+                             WHERE o.spool = w.spool AND o.state = 'rendered' AND o.claims > 0
+                               AND o.lease_expires_at > clock_timestamp())
+                     ORDER BY available_at, id LIMIT :batch FOR UPDATE SKIP LOCKED) AS w
+             WHERE r.id = w.id
+            RETURNING r.id, w.spool
+        """),
+        {"batch": BATCH},
+    ).all()
+    for row in lost:
+        log.warning("media.machine_lost", rendition_id=row.id, spool=row.spool)
+    return len(lost)
+
+
 def media(settings: Settings, send: Send) -> int:
     """Hints for files to fetch, to make and to upload; how many."""
     url = settings.database()
     lease_s = settings.media_lease_seconds
     with transaction(url) as conn:
         fetch_again(conn)
+    with transaction(url) as conn:
+        made_elsewhere(conn)
     with transaction(url) as conn:
         fetches = claims.media_work(conn, "media_assets", batch=BATCH, lease_s=lease_s)
     with transaction(url) as conn:

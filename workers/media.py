@@ -68,12 +68,17 @@ def normalize_task(rendition_id: int, generation: int) -> None:
     render(current(), rendition_id, generation)
 
 
-def begin(conn: Connection, table: Any, row_id: int, generation: int, states: Sequence[str]) -> Row[Any] | None:
-    """The row, if the hint still holds, with one more claim counted; None: stale."""
+def begin(
+    conn: Connection, table: Any, row_id: int, generation: int, states: Sequence[str], **values: Any
+) -> Row[Any] | None:
+    """The row, if the hint still holds, with one more claim counted; None: stale.
+
+    :param values: what else to write onto it.
+    """
     return conn.execute(
         update(table)
         .where(table.c.id == row_id, table.c.generation == generation, table.c.state.in_(states))
-        .values(claims=table.c.claims + 1, generation=table.c.generation + 1)
+        .values(claims=table.c.claims + 1, generation=table.c.generation + 1, **values)
         .returning(table)
     ).one_or_none()
 
@@ -84,17 +89,26 @@ def again(settings: Settings, table: Any, row: Row[Any], code: str, message: str
     if pauses.spent(row.claims):
         fail(settings, table, row, code, f"{message} (after {row.claims} tries)")
         return
+    pause_s = pauses.pause_s(row.claims)
     with transaction(settings.database()) as conn:
         conn.execute(
             update(table)
             .where(table.c.id == row.id, table.c.generation == row.generation)
             .values(
-                available_at=seconds_from_now(pauses.pause_s(row.claims)),
+                available_at=seconds_from_now(pause_s),
+                lease_expires_at=seconds_from_now(pause_s + machine_lease_s(settings)),
                 error_code=code,
                 error_message=message[:2000],
             )
         )
     log.warning("media.again", table=table.name, id=row.id, code=code, message=message)
+
+
+def machine_lease_s(settings: Settings) -> float:
+    """How long a rendered file may lie on its machine without its upload worker beginning with it, seconds; then the
+    machine counts as lost, and the file is made again elsewhere (``scheduler.rescue``).
+    """
+    return 2 * settings.media_lease_seconds
 
 
 def crashes_each_time(settings: Settings, table: Any, row: Row[Any]) -> bool:
@@ -346,6 +360,7 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
                 error_message=None,
                 actions=[{"name": one.name, "why": one.why} for one in made.actions],
                 available_at=seconds_from_now(settings.media_lease_seconds),
+                lease_expires_at=seconds_from_now(machine_lease_s(settings)),
             )
             .returning(renditions.c.generation)
         ).one_or_none()
@@ -400,6 +415,7 @@ class Progress:
                 .values(
                     progress=self.start + share * (self.end - self.start),
                     available_at=seconds_from_now(self.settings.media_lease_seconds),
+                    lease_expires_at=seconds_from_now(machine_lease_s(self.settings)),
                 )
             ).rowcount
         if not kept:

@@ -11,13 +11,14 @@ from sqlalchemy import Connection, Row, func, text, update
 from db.failpoints import hit
 from db.models import Rendition, table_of
 from db.session import transaction
+from db.transitions import seconds_from_now
 from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from scheduler.logging import logger
 from scheduler.settings import Settings, current
 from workers import outside
 from workers.app import task
 from workers.context import send, store
-from workers.media import Lost, Progress, again, begin, crashes_each_time, spool_folder
+from workers.media import Lost, Progress, again, begin, crashes_each_time, machine_lease_s, spool_folder
 from workers.work import load
 
 log = logger(__name__)
@@ -33,7 +34,8 @@ def upload_task(rendition_id: int, generation: int) -> None:
 def upload(settings: Settings, rendition_id: int, generation: int) -> None:
     """From this machine's spool folder into the store; what is not here any more is made again."""
     with transaction(settings.database()) as conn:
-        row = begin(conn, renditions, rendition_id, generation, ["rendered"])
+        given_up = seconds_from_now(machine_lease_s(settings))
+        row = begin(conn, renditions, rendition_id, generation, ["rendered"], lease_expires_at=given_up)
     if row is None or crashes_each_time(settings, renditions, row):
         return
     hit("upload.begun", rendition_id)

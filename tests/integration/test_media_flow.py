@@ -168,6 +168,59 @@ def test_a_file_on_another_machine_is_uploaded_from_there(scheduled, pipeline, s
     assert pipeline.hints.sent[-1][0::2] == ("upload.rendition", "upload.here")
 
 
+def on_a_machine(pipeline, settings, database, name: str) -> None:
+    """Makes the rendition that waits, as if the machine ``name`` had made it."""
+    pipeline.sweep()
+    [(_, args)] = [hint for hint in pipeline.hints.waiting if hint[0] == "media.normalize"]
+    pipeline.hints.forget()
+    work.render(settings, *args)
+    database.run("UPDATE renditions SET spool = :name WHERE id = :id", name=name, id=args[0])
+    pipeline.hints.forget()
+
+
+def test_what_a_lost_machine_has_made_is_made_again_elsewhere(scheduled, pipeline, settings, fake, database, pictures):
+    number = scheduled(media=[pictures["png"]])
+    on_a_machine(pipeline, settings, database, "gone")
+    database.pass_time(settings.media_lease_seconds + 1)
+    pipeline.sweep()
+    # It may only have been slow: its own queue is asked once more.
+    assert pipeline.hints.sent[-1][0::2] == ("upload.rendition", "upload.gone")
+    pipeline.hints.forget()
+    database.pass_time(settings.media_lease_seconds + 1)
+    pipeline.sweep()
+    assert pipeline.hints.sent[-1][0] == "media.normalize"
+    pipeline.until_quiet()
+    assert database.post(number).status == "published"
+
+
+def test_a_machine_that_is_only_busy_keeps_what_it_has_made(
+    scheduled, pipeline, settings, fake, database, pictures, monkeypatch
+):
+    scheduled("one", media=[pictures["png"]])
+    on_a_machine(pipeline, settings, database, "busy")
+    scheduled("two", media=[pictures["jpeg"]])
+    on_a_machine(pipeline, settings, database, "busy")
+    first, second = (row.id for row in database.rows("SELECT id FROM renditions ORDER BY id"))
+    database.pass_time(2 * settings.media_lease_seconds + 1)
+    # Its upload worker has begun with the first: it lives, and the second stands in its line.
+    database.run(
+        "UPDATE renditions SET claims = 1, lease_expires_at = clock_timestamp() + interval '1 minute' WHERE id = :id",
+        id=first,
+    )
+    pipeline.sweep()
+    assert {name for name, args, _ in pipeline.hints.sent[-2:]} == {"upload.rendition"}
+    assert database.one("SELECT state FROM renditions WHERE id = :id", id=second) == "rendered"
+
+
+def test_a_store_that_is_away_is_no_lost_machine(scheduled, pipeline, settings, fake, database, pictures, monkeypatch):
+    scheduled(media=[pictures["png"]])
+    monkeypatch.setattr(Store, "put_file", lambda *_, **__: (_ for _ in ()).throw(StoreUnavailable("away")))
+    for _ in range(20):
+        pipeline.until_quiet()
+        database.pass_time(61)
+    assert pipeline.hints.names().count("media.normalize") == 1
+
+
 def test_stale_hints_for_media_do_nothing(scheduled, pipeline, settings, fake, database, pictures):
     scheduled(media=[pictures["png"]])
     pipeline.until_quiet()
