@@ -18,8 +18,10 @@ Buffer = bytes | mmap
 MAX_BOXES = 20_000
 """Boxes that are looked at; a file with more is odd, and what was seen until then counts."""
 MAX_DEPTH = 8
-MAX_CHUNKS = 12_000_000
+MAX_CHUNKS = 2_000_000
 """Places of coded data that are remembered; a list that is longer is not followed."""
+MAX_MEDIA = 32
+"""Boxes of coded data in a file without fragments; one with more is packed anew."""
 NOTE_BYTES = 1 << 20
 """How much of a box of notes is searched for places and serial numbers."""
 SOUND_CUT_S = 0.15
@@ -123,7 +125,8 @@ def read(data: Buffer) -> Layout:
         layout.private.add("trailing")
     if b"moov" not in seen:
         layout.complete = False
-    if not layout.fragmented and not all(_is_used(layout.chunks, *one) for one in media):
+    used = len(media) <= MAX_MEDIA and all(_is_used(layout.chunks, *one) for one in media)
+    if not layout.fragmented and not used:
         # A box of media that no track points to: an archive under a harmless name.
         layout.private.add("trailing")
     _judge_edits(layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,38 @@ def test_boxes(tmp_path: Path) -> None:
     for box, found in inside.items():
         grown = (length + len(box)).to_bytes(4, "big")
         assert boxes.read(data[:index] + grown + data[index + 4 : index + length] + box).private == found
+
+
+@pytest.mark.parametrize(
+    ("edits", "kind", "spliced", "cut"),
+    [
+        ([(4_000, 0, 1)], b"vide", False, False),
+        ([(500, -1, 1), (4_000, 0, 1)], b"vide", False, False),
+        ([(1_000, 0, 1), (1_000, 2_000, 1)], b"vide", True, False),
+        ([(8_000, 0, 0.5)], b"vide", True, False),
+        ([(3_900, 100, 1)], b"soun", False, False),
+        ([(3_000, 1_000, 1)], b"soun", False, True),
+        ([(3_000, 0, 1)], b"soun", False, True),
+        ([(0, 0, 1)], b"soun", False, False),
+        # A track of time codes is neither seen nor heard.
+        ([(1_000, 0, 1), (1_000, 2_000, 1)], b"tmcd", False, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("version", [0, 1])
+def test_edit_lists(edits: list[tuple[int, int, float]], kind: bytes, spliced: bool, cut: bool, version: int) -> None:
+    form = ">QqI" if version else ">IiI"
+    entries = b"".join(struct.pack(form, lasts, start, round(rate * 65_536)) for lasts, start, rate in edits)
+    header = bytes([version, 0, 0, 0]) + bytes(16 if version else 8) + struct.pack(">I", 1_000)
+    header += struct.pack(">Q" if version else ">I", 4_000)
+    media = corpus.box(b"mdhd", header) + corpus.box(b"hdlr", bytes(8) + kind)
+    listed = corpus.box(b"elst", bytes([version, 0, 0, 0]) + struct.pack(">I", len(edits)) + entries)
+    track = corpus.box(b"trak", corpus.box(b"edts", listed) + corpus.box(b"mdia", media))
+    found = boxes.read(corpus.box(b"moov", corpus.box(b"mvhd", header) + track))
+    assert (found.spliced, found.sound_cut) == (spliced, cut)
+    # Cut anywhere, it is read as far as it goes.
+    for end in range(len(track)):
+        boxes.read(corpus.box(b"moov", corpus.box(b"mvhd", header) + track[:end]))
 
 
 def test_elements(tmp_path: Path) -> None:
