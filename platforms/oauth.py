@@ -17,6 +17,15 @@ TOKEN_WAIT = timedelta(minutes=1)
 
 _REFUSED = frozenset({400, 401, 403})
 """A token endpoint answers one of these to a dead token or to wrong client credentials (RFC 6749, 5.2)."""
+FINAL = frozenset(
+    {
+        "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+        "invalid_scope", "access_denied",
+    }
+)  # fmt: skip
+"""Error codes that another try cannot mend (RFC 6749, 4.1.2.1 and 5.2)."""
+_PASSING = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
+"""Error codes that say to try again (RFC 6749, 4.1.2.1; RFC 8628, 3.5), with whatever status."""
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -82,7 +91,7 @@ def _read(reply: Reply, old: Mapping[str, Json], now: datetime) -> Refreshed | A
     if reply.status == 429:
         until = moment(reply.headers.get("retry-after"), now) or now + TOKEN_WAIT
         return RateLimited(until, "Too many token requests.", reply.status, scope="app")
-    if reply.status in _REFUSED:
+    if is_final(reply):
         code = answer.get("error")
         # The description is the platform's own text; the request's secrets are in none of these fields.
         why = answer.get("error_description") or answer.get("message") or "no reason given"
@@ -98,6 +107,20 @@ def _read(reply: Reply, old: Mapping[str, Json], now: datetime) -> Refreshed | A
         reply.status,
         retry_after_s(reply, now),
     )
+
+
+def is_final(reply: Reply) -> bool:
+    """Whether a token endpoint itself refused for good, so that only a person can connect the account again.
+
+    What stands in front of it (an edge, a firewall) answers 403, or an HTML page, to the healthiest of tokens.
+    """
+    answer = mapping(reply.json())
+    code = str(answer.get("error") or "")
+    if code in FINAL:
+        return reply.status in _REFUSED
+    # Or not in the words of RFC 6749: Pinterest has a number and a message.
+    says = code not in _PASSING and any(answer.get(name) for name in ("error", "code", "message"))
+    return reply.status in {400, 401} and says
 
 
 def _renewed(answer: Mapping[str, Json], token: str, old: Mapping[str, Json], now: datetime) -> Refreshed:

@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from platforms.base import AuthExpired, Call, Effect, Json, NotSent, RateLimited, Refreshed
-from platforms.oauth import expires_at
+from platforms.oauth import FINAL, expires_at, is_final
 from platforms.outcomes import mapping, moment, retry_after_s, utc
 from platforms.tiktok import api
-
-_DEAD = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_request", "access_denied"})
-"""Errors that another try cannot mend; they come with 200, 400 or 401."""
 
 
 def refresh(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | None:
@@ -50,7 +47,8 @@ def refresh(call: Call) -> Refreshed | AuthExpired | RateLimited | NotSent | Non
     if reply.status == 429 or code == "rate_limit_exceeded":
         until = moment(reply.headers.get("retry-after"), now)
         return RateLimited(until or now + api.MINUTE, "Too many token requests.", reply.status, scope="app")
-    if code in _DEAD or reply.status in {400, 401, 403}:
+    # TikTok sends errors that another try cannot mend with 200 as well.
+    if (code in FINAL and reply.status == 200) or is_final(reply):
         why = str(answer.get("error_description") or code or "no reason given")[:200]
         return AuthExpired(
             str(code or "refresh_refused"), f"TikTok did not renew the access: {why}", reply.status, True
