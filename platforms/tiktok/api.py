@@ -31,7 +31,9 @@ CAP_WAIT = timedelta(hours=6)
 """After a daily cap. The day is a rolling one whose end is not told, so we ask again a few times a day."""
 
 _RECONNECT = frozenset({"scope_not_authorized", "scope_permission_missed"})
-_CAPS = frozenset({"spam_risk_too_many_posts", "spam_risk_too_many_pending_share", "reached_active_user_cap"})
+_CAPS = frozenset({"spam_risk_too_many_posts", "reached_active_user_cap"})
+_PENDING = frozenset({"spam_risk_too_many_pending_share"})
+"""The inbox is full: says nothing of what is posted directly."""
 _POLICY = frozenset({"spam_risk", "spam_risk_text", "spam_risk_user_banned_from_posting"})
 _OPERATOR = frozenset({"url_ownership_unverified", "unaudited_client_can_only_post_to_private_accounts"})
 _WRONG = frozenset(
@@ -41,7 +43,9 @@ _WRONG = frozenset(
         "duration_check_failed", "frame_rate_check_failed", "picture_size_check_failed",
     }
 )  # fmt: skip
-_WITHOUT_EFFECT = _RECONNECT | _CAPS | _POLICY | _OPERATOR | _WRONG | {"access_token_invalid", "rate_limit_exceeded"}
+_WITHOUT_EFFECT = frozenset(
+    _RECONNECT | _CAPS | _PENDING | _POLICY | _OPERATOR | _WRONG | {"access_token_invalid", "rate_limit_exceeded"}
+)
 """Codes after which nothing was begun. ``internal_error`` is not among them."""
 
 Refusal = Rejected | AuthExpired | RateLimited | NotSent
@@ -103,6 +107,9 @@ def refusal(call: Call, reply: Reply) -> Refusal:
     if code in _CAPS:
         # For the account alone: the cap on active creators does not stop those who have posted today.
         return RateLimited(now + CAP_WAIT, message, status)
+    if code in _PENDING:
+        # For this post alone: a limit would hold back the account's direct posts as well.
+        return NotSent(code, message, status, CAP_WAIT.total_seconds())
     if code == "rate_limit_exceeded" or status == 429:
         until = moment(reply.headers.get("retry-after"), now)
         return RateLimited(max(until or now, now + MINUTE), message, status)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from platforms.base import Call, Draft, Effect, Json, MediaKind, Rejected, Violation
+from platforms.base import Call, Draft, Effect, Json, MediaKind, NotSent, Rejected, Reply, Violation
 from platforms.outcomes import mapping, utc
 from platforms.tiktok import api
 from platforms.tiktok.models import is_direct, options_of
 
 FRESH = timedelta(minutes=55)
-"""How long an answer serves one post: as long as its prepared upload (``upload.LIFETIME`` less its margin)."""
+"""How long an answer serves one post: as long as its prepared upload (``doubt.LIFETIME`` less its margin)."""
+MISMATCH = "privacy_level_option_mismatch"
 KEPT = (
     "creator_username", "creator_nickname", "privacy_level_options", "comment_disabled", "duet_disabled",
     "stitch_disabled", "max_video_post_duration_sec",
@@ -50,6 +51,21 @@ def ensure(call: Call, draft: Draft) -> api.Refusal | None:
     for violation in violations(draft, kept):
         return Rejected(violation.code, violation.message)
     return None
+
+
+def mismatch(call: Call, draft: Draft, reply: Reply) -> api.Refusal | None:
+    """What follows from an init that was refused for its privacy level; None: it was not.
+
+    The creator's options changed since they were asked for, so they are asked for once more before giving up.
+    """
+    if api.error_code(reply) != MISMATCH:
+        return None
+    if call.checkpoint.get("mismatched"):
+        return Rejected(MISMATCH, "TikTok refused the privacy level twice, although it offers it.", reply.status)
+    call.save(creator={}, mismatched=True)
+    stopped = ensure(call, draft)
+    message = "TikTok refused the privacy level, which it now offers."
+    return stopped if stopped is not None else NotSent(MISMATCH, message, reply.status)
 
 
 def of(call: Call) -> dict[str, Json]:

@@ -18,10 +18,10 @@ from platforms.base import (
     Processing,
     RateLimited,
     Reconciled,
-    Repeatable,
 )
 from platforms.outcomes import objects
 from platforms.tiktok import api, status, upload
+from platforms.tiktok import doubt as doubts
 from platforms.tiktok.models import PUBLIC, Kind, is_direct, kind_of, options_of
 
 CLOCK_MARGIN = timedelta(seconds=60)
@@ -57,8 +57,8 @@ def _by_status(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         return Inconclusive(state.message)
     match state.stage:
         case status.Stage.UPLOADING:
-            # The last chunk is not there; sending it goes on with the same publish_id.
-            return Repeatable()
+            # Where the last chunk is to be sent again, that goes on with the same publish_id.
+            return doubts.lacking(upload.job_of(call), draft.media[0], call.now(), doubt.ended_at)
         case status.Stage.FAILED:
             return Absent()
         case status.Stage.WORKING:

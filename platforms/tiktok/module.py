@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from media.rules import rule
 from platforms import oauth
 from platforms.base import (
+    Absent,
     AuthExpired,
     Call,
     Capabilities,
@@ -19,6 +21,7 @@ from platforms.base import (
     Identity,
     Json,
     MediaKind,
+    NotPublished,
     NotSent,
     PollOutcome,
     PrepareOutcome,
@@ -33,11 +36,12 @@ from platforms.base import (
     Refreshed,
     Rejected,
     Transport,
+    Unknown,
     Violation,
 )
 from platforms.outcomes import mapping, option_violations
 from platforms.readiness import Looked, Waiting
-from platforms.tiktok import api, connect, creator, lookup, readiness, status, tokens, upload
+from platforms.tiktok import api, connect, creator, doubt, lookup, readiness, status, tokens, upload
 from platforms.tiktok.kinds import KINDS
 from platforms.tiktok.models import (
     CAPTION_LIMIT,
@@ -53,7 +57,12 @@ from platforms.tiktok.models import (
     utf16_length,
 )
 
+_log = logging.getLogger(__name__)
+
 INIT_BUDGET_S = 30.0
+DIRECT_CALL = "direct post: the last chunk of an upload, else the init"
+INBOX_CALL = "share to the inbox: the last chunk of an upload, else the init"
+"""Of all kinds of media, since TikTok counts all of them together, and direct posts apart from the inbox."""
 CONTENT_INIT = f"{api.PUBLISH}/content/init/"
 _VIDEO_ONLY = ("disable_duet", "disable_stitch", "cover_timestamp_ms", "ai_generated")
 _PHOTO_ONLY = ("title", "cover_index", "auto_add_music")
@@ -86,12 +95,25 @@ class TikTok:
         alt_text_limit=None,
         threads=False,
         quotas=(
-            Quota("tiktok-posts-24h", 15, 24 * 3600, source="TikTok content sharing guidelines, as quoted 2026-10"),
+            Quota(
+                "tiktok-posts-24h",
+                15,
+                24 * 3600,
+                source="TikTok content sharing guidelines, as quoted 2026-10",
+                call=DIRECT_CALL,
+            ),
+            Quota(
+                "tiktok-pending-shares-24h",
+                5,
+                24 * 3600,
+                source="Content Posting API v2, Upload page (inbox), 2026-08",
+                call=INBOX_CALL,
+            ),
             Quota("tiktok-inits-1min", 6, 60, source="Content Posting API v2 rate limits, 2026-08"),
         ),
         source="Content Posting API v2: Direct Post, Upload, Photo, Media Transfer and Status pages, to 2026-11",
         prepare_lead_s=900.0,
-        lifetime_of_prepared_s=(upload.LIFETIME - upload.MARGIN).total_seconds(),
+        lifetime_of_prepared_s=(doubt.LIFETIME - doubt.MARGIN).total_seconds(),
         url_pattern="https://www.tiktok.com/@{handle}/video/{remote_id}",
     )
 
@@ -168,13 +190,17 @@ class TikTok:
 
     def publishing_call(self, draft: Draft) -> PublishingCall:
         """The last chunk of an upload; otherwise the init."""
-        kind = kind_of(draft)
-        if kind is Kind.UPLOADED_VIDEO:
-            return PublishingCall("PUT upload_url, last chunk", ReconcileKind.TWO_STEP, budget_s=upload.BUDGET_S)
-        path = CONTENT_INIT if kind is Kind.PHOTOS else upload.init_path(draft)
+        name = DIRECT_CALL if is_direct(draft) else INBOX_CALL
+        if kind_of(draft) is Kind.UPLOADED_VIDEO:
+            return PublishingCall(
+                name,
+                ReconcileKind.TWO_STEP,
+                budget_s=upload.BUDGET_S,
+                read_lag_s=doubt.STATUS_LAG.total_seconds(),
+            )
         search = lookup.can_search(draft)
         return PublishingCall(
-            f"POST {path}",
+            name,
             ReconcileKind.LOOKUP if search else ReconcileKind.NONE,
             budget_s=INIT_BUDGET_S,
             read_lag_s=60.0 if search else 0.0,
@@ -186,7 +212,10 @@ class TikTok:
         stopped = self._advance(call, draft)
         if stopped is not None:
             return stopped
-        ends = upload.job_of(call).get("expires_at")
+        job = upload.job_of(call)
+        if doubt.is_in_doubt(job):
+            return Ready()  # its status decides, not its age
+        ends = job.get("expires_at")
         return Ready(datetime.fromisoformat(ends) if ends else call.now() + creator.FRESH)
 
     def _advance(self, call: Call, draft: Draft) -> api.Refusal | None:
@@ -212,11 +241,19 @@ class TikTok:
         return upload.send_last(call, draft) if kind_of(draft) is Kind.UPLOADED_VIDEO else self._init(call, draft)
 
     def _known(self, call: Call, draft: Draft) -> PublishOutcome | None:
-        """What is settled about an earlier try; None: it did not and will not make a post."""
+        """What is settled about an earlier try; None: go on, with the same publish_id where there still is one."""
         state = status.read(call, draft)
         if not isinstance(state, status.State):
             return status.unread(state)
-        return None if state.stage is status.Stage.UPLOADING else status.settled(call, draft, state)
+        if state.stage is not status.Stage.UPLOADING:
+            return status.settled(call, draft, state)
+        job, item = upload.job_of(call), draft.media[0]
+        if doubt.is_open(job, item, call.now()):
+            return None
+        if not isinstance(doubt.lacking(job, item, call.now()), Absent):
+            return Unknown("upload_doubtful", "The upload takes no more, and may be complete.")
+        upload.forget(call)
+        return None
 
     def _init(self, call: Call, draft: Draft) -> PublishOutcome:
         """The init of photos, or of a video that TikTok pulls."""
@@ -231,18 +268,14 @@ class TikTok:
         reply = api.post(call, path, effect=Effect.PUBLISHES, json=body)
         publish_id = api.data(reply).get("publish_id")
         if publish_id:
-            call.save(job={"publish_id": str(publish_id)})
-            return Processing(status.POLL_S)
-        if api.error_code(reply) == "privacy_level_option_mismatch":
-            return self._mismatch(call, draft, reply.status)
-        return api.refusal_of_init(call, reply)
-
-    def _mismatch(self, call: Call, draft: Draft, http_status: int) -> PublishOutcome:
-        """The creator's options changed since they were asked for: ask once more before giving up."""
-        call.save(creator={})
-        stopped = creator.ensure(call, draft)
-        message = "TikTok refused the privacy level, which it now offers."
-        return stopped if stopped is not None else NotSent("privacy_level_option_mismatch", message, http_status)
+            given: dict[str, Json] = {"job": {"publish_id": str(publish_id)}}
+            try:
+                call.save(**given)
+            except Exception as error:  # noqa: BLE001 - whatever it was: nothing but this id tells of the post
+                # It goes with the outcome, which waits for the database.
+                _log.warning("the publish_id could not be saved at once: %s", type(error).__name__)
+            return Processing(status.POLL_S, checkpoint=given)
+        return creator.mismatch(call, draft, reply) or api.refusal_of_init(call, reply)
 
     def _photo_body(self, call: Call, draft: Draft, urls: list[str | None]) -> dict[str, Json]:
         options = options_of(draft)
@@ -271,9 +304,12 @@ class TikTok:
             if not isinstance(state, status.State):
                 return status.unread(state)
             known = status.settled(call, draft, state)
+            if isinstance(known, RateLimited | AuthExpired):
+                return NotPublished(known)
             return known if known is not None else Processing(status.RETRY_S)
+        # What was begun has failed and is forgotten: a refusal now speaks of the post, not of a question about it.
         stopped = self._advance(call, draft)
-        return stopped if stopped is not None else Ready()
+        return NotPublished(stopped) if stopped is not None else Ready()
 
     def reconcile(self, call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         """By the publish_id's status; without one, among the creator's public posts."""

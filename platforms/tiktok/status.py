@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from platforms.base import Call, Draft, Effect, Json, NotSent, Processing, Published, Rejected
+from platforms.base import AuthExpired, Call, Draft, Effect, Json, NotSent, Processing, Published, RateLimited, Rejected
 from platforms.outcomes import utc
 from platforms.tiktok import api, creator, upload
 from platforms.tiktok.models import PUBLIC, Kind, is_direct, kind_of, options_of
@@ -20,6 +20,12 @@ RETRY_S = 60.0
 MAX_FAILURES = 3
 
 _RETRY = frozenset({"internal", "video_pull_failed", "photo_pull_failed"})
+_CAPS = frozenset({"spam_risk_too_many_posts"})
+_REVOKED = frozenset({"auth_removed"})
+"""Fail reasons that another try may mend: at once, after the day's cap, with new access. All others are for good.
+Source: Get Post Status, 2026-08."""
+
+Settled = Published | Processing | Rejected | RateLimited | AuthExpired
 
 
 class Stage(enum.Enum):
@@ -99,18 +105,25 @@ def waits_for_id(call: Call, draft: Draft, state: State) -> bool:
     return call.now() < since + ID_WAIT
 
 
-def settled(call: Call, draft: Draft, state: State) -> Published | Processing | Rejected | None:
-    """What a state means for a post that TikTok took; None: failed in a way that may be tried anew.
+def settled(call: Call, draft: Draft, state: State) -> Settled | None:
+    """What a state means for a post that TikTok took; None: failed in a way that may be tried anew at once.
 
-    In that case the checkpoint is ready for a new init: a failed publish_id never becomes a post.
+    Where it may be tried again the checkpoint is ready for a new init: a failed publish_id never becomes a post.
     """
     if state.stage is Stage.DONE:
         return Processing(POLL_S) if waits_for_id(call, draft, state) else published(call, draft, state)
     if state.stage is not Stage.FAILED:
         return Processing(POLL_S)
+    message = f"TikTok could not make the post: {state.reason}."
+    if state.reason in _CAPS:
+        call.save(job={})
+        return RateLimited(call.now() + api.CAP_WAIT, message)
+    if state.reason in _REVOKED:
+        call.save(job={})
+        return AuthExpired(state.reason, f"{message} Connect the account again.", permanent=True)
     failures = int(call.checkpoint.get("failures") or 0) + 1
     if state.reason not in _RETRY or failures >= MAX_FAILURES:
-        return Rejected(state.reason, f"TikTok could not make the post: {state.reason}.")
+        return Rejected(state.reason, message)
     call.save(job={}, failures=failures)
     return None
 

@@ -7,15 +7,16 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from conformance import Refusal, Subject, doubtful_server_errors
-from fake_http import NOW, Answer, Sent
+from fake_http import NOW, Answer, FakeHttp, Sent
 
 from platforms.base import (
     AccountRef,
     AuthExpired,
+    Call,
     Draft,
     MediaItem,
     MediaKind,
@@ -26,6 +27,7 @@ from platforms.base import (
     Unknown,
 )
 from platforms.tiktok import PLATFORM as TIKTOK
+from platforms.tiktok.doubt import STATUS_LAG
 
 MB = 1_000_000
 PUBLIC = "PUBLIC_TO_EVERYONE"
@@ -193,7 +195,19 @@ def waits(seconds: float) -> Any:
     return lambda outcome: (outcome.until - NOW).total_seconds() >= seconds
 
 
-UPLOADS = Subject(
+class LooksLater(Subject):
+    """Visits to an upload whose last chunk may have arrived come when its status may be believed."""
+
+    def call(
+        self, http: FakeHttp, checkpoint: dict[str, Any] | None = None, store: Callable[..., None] | None = None
+    ) -> Call:
+        call = super().call(http, checkpoint, store)
+        if (checkpoint or {}).get("job", {}).get("tries"):
+            call.now = lambda: NOW + STATUS_LAG
+        return call
+
+
+UPLOADS = LooksLater(
     platform=TIKTOK,
     world=TikTokWorld,
     account=TIKTOK_ACCOUNT,
@@ -212,6 +226,7 @@ UPLOADS = Subject(
         Refusal("redirect", Answer(307, b""), Unknown),
         Refusal("unlisted", Answer(409, b""), Unknown),
         Refusal("bad-header", Answer(400, b""), Rejected),
+        # Nothing had been sent before: a first sending that is refused so was not taken.
         Refusal("url-over", Answer(403, b""), NotSent),
         Refusal("no-task", Answer(404, b""), NotSent),
         Refusal("held-already", Answer(416, b"", {"Content-Range": "bytes 0-2999999/3000000"}), Processing),
@@ -248,7 +263,8 @@ PULLS = dataclasses.replace(
         Refusal("banned", no(403, "spam_risk_user_banned_from_posting"), Rejected),
         Refusal("too-many", no(403, "spam_risk_too_many_posts"), RateLimited, waits(3600)),
         Refusal("too-many-200", no(200, "spam_risk_too_many_posts"), RateLimited, waits(3600)),
-        Refusal("pending", no(403, "spam_risk_too_many_pending_share"), RateLimited, waits(3600)),
+        # No limit of the account's: that would hold back its direct posts.
+        Refusal("pending", no(403, "spam_risk_too_many_pending_share"), NotSent, lambda o: o.retry_after_s >= 3600),
         Refusal("user-cap", no(403, "reached_active_user_cap"), RateLimited, lambda o: o.scope == "account"),
         Refusal("limited", no(429, "rate_limit_exceeded"), RateLimited, waits(60)),
         Refusal("unverified", no(403, "url_ownership_unverified"), Rejected, alert),

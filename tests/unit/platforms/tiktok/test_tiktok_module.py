@@ -23,6 +23,7 @@ from world_tiktok import (
 )
 
 from platforms.base import AuthExpired, Draft, Identity, MediaKind, NotSent, RateLimited, Refreshed
+from platforms.kinds import kinds_of
 from platforms.tiktok import PLATFORM
 from platforms.tiktok.models import Credentials
 
@@ -122,6 +123,27 @@ def test_a_cap_in_the_creators_answer_comes_with_status_200() -> None:
     assert outcome.until == NOW + timedelta(hours=6)
 
 
+def test_direct_posts_and_the_inbox_have_quotas_of_their_own_over_all_kinds_of_media() -> None:
+    calls: dict[str, set[str]] = {"direct": set(), "inbox": set()}
+    for kind in kinds_of(PLATFORM):
+        draft = kind.example
+        calls[draft.options.get("mode", "direct")].add(PLATFORM.publishing_call(draft).name)
+    daily = {quota.call: quota.count for quota in PLATFORM.capabilities.quotas if quota.per_s == 24 * 3600}
+    [direct], [inbox] = calls["direct"], calls["inbox"]
+    assert daily == {direct: 15, inbox: 5}
+
+
+@pytest.mark.parametrize("where", ["init", "creator_info"])
+def test_a_full_inbox_says_nothing_of_the_account(where: str) -> None:
+    world = TikTokWorld()
+    full = no(403, "spam_risk_too_many_pending_share")
+    call = UPLOADS.call(FakeHttp(lambda sent: full if where in sent.path else world(sent)))
+    outcome = PLATFORM.prepare(call, UPLOADS.drafts["inbox-upload" if where == "init" else "upload"])
+    # A limit would hold back all that the account posts.
+    assert isinstance(outcome, NotSent)
+    assert outcome.retry_after_s == timedelta(hours=6).total_seconds()
+
+
 # --- Accounts ---------------------------------------------------------------------------------------------
 
 
@@ -167,7 +189,15 @@ def test_the_refresh_token_changes_and_lifetimes_are_taken_from_the_answer() -> 
         (Answer(200, {"error": "invalid_grant"}), AuthExpired),
         (Answer(400, {"error": "invalid_grant"}), AuthExpired),
         (Answer(200, {"error": "invalid_client"}), AuthExpired),
+        (Answer(401, {"error": "invalid_client"}), AuthExpired),
+        (Answer(403, {"error": "access_denied"}), AuthExpired),
         (Answer(200, {"error": "server_error"}), NotSent),
+        (Answer(400, {"error": "temporarily_unavailable"}), NotSent),
+        # An edge in front of the token endpoint says nothing of the token.
+        (Answer(403, b"<html>"), NotSent),
+        (Answer(401, b"<html>"), NotSent),
+        (Answer(400, b""), NotSent),
+        (Answer(403, {"message": "Forbidden"}), NotSent),
         (Answer(500, b"oops"), NotSent),
         (Answer(200, b"<html>"), NotSent),
         (Answer(429, b""), RateLimited),

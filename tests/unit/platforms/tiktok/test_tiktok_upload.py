@@ -3,68 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fake_http import NOW, Answer, FakeHttp, Sent
-from world_tiktok import MB, PUBLIC, UPLOADS, TikTokWorld, data_of, draft_of, no, told, video
+from tiktok_desk import BIG, LAST, Desk, big
+from world_tiktok import MB, PUBLIC, UPLOADS, data_of, draft_of, no, told, video
 
-from platforms.base import Call, Draft, Effect, NotSent, Processing, Published, Ready, Rejected, Repeatable, Unknown
-from platforms.base import Doubt as Doubted
+from platforms.base import Draft, Effect, NotSent, Processing, Published, Ready, Rejected
 from platforms.errors import TransportError
-from platforms.tiktok import PLATFORM, tails, upload
-
-BIG = 21 * MB + 123
-LAST = "bytes 15750090-21000122/21000123"
-
-
-@pytest.fixture(autouse=True)
-def _no_tails() -> Iterator[None]:
-    """Each test is a process of its own."""
-    upload.TAILS = tails.Tails()
-    yield
-    upload.TAILS = tails.TAILS
-
-
-class Desk:
-    """One post, visited again and again over one checkpoint."""
-
-    def __init__(self, draft: Draft, world: TikTokWorld | None = None) -> None:
-        self.draft = draft
-        self.world = world or TikTokWorld()
-        self.checkpoint: dict[str, Any] = {}
-        self.http = FakeHttp(self.world)
-        self.learnt: dict[str, Any] = {}
-        self.late = timedelta()
-
-    def call(self, answerer: Any = None) -> Call:
-        self.http = FakeHttp(answerer or self.world)
-        call = UPLOADS.call(self.http, self.checkpoint, self.checkpoint.update)
-        call.learn = self.learnt.update
-        call.now = lambda: NOW + self.late
-        return call
-
-    def prepare(self, answerer: Any = None) -> Any:
-        return PLATFORM.prepare(self.call(answerer), self.draft)
-
-    def publish(self, answerer: Any = None) -> Any:
-        return PLATFORM.publish(self.call(answerer), self.draft)
-
-    def poll(self, answerer: Any = None) -> Any:
-        return PLATFORM.poll(self.call(answerer), self.draft)
-
-    def paths(self) -> list[str]:
-        return [sent.path.rstrip("/").rsplit("/", 2)[-2] for sent in self.http.sent]
-
-
-def big(**options: Any) -> Desk:
-    return Desk(draft_of("Several", video(BIG), **options))
-
-
-def last_chunk_gets(world: TikTokWorld, answer: Answer | Exception) -> Any:
-    return lambda sent: answer if sent.effect is Effect.PUBLISHES else world(sent)
+from platforms.tiktok import PLATFORM, pieces, tails, upload
 
 
 def test_all_but_the_last_chunk_go_ahead_and_the_last_one_publishes() -> None:
@@ -204,54 +153,6 @@ def test_tails_keep_what_was_used_last() -> None:
     assert kept.get(("d", 0)) is None
 
 
-# --- Doubt ------------------------------------------------------------------------------------------------
-
-
-def look(desk: Desk) -> Any:
-    return PLATFORM.reconcile(desk.call(), desk.draft, Doubted(NOW, None, frozenset()))
-
-
-def test_a_lost_last_chunk_that_arrived_is_found_and_not_sent_again() -> None:
-    desk = big()
-    desk.prepare()
-
-    def lossy(sent: Sent) -> Answer | Exception:
-        answer = desk.world(sent)
-        return TransportError("lost", sent=True) if sent.effect is Effect.PUBLISHES else answer
-
-    with pytest.raises(TransportError):
-        desk.publish(lossy)
-    found = look(desk)
-    assert found.remote_id == desk.world.posts[0]["id"]
-    # Were it sent all the same, the status would be asked for first.
-    assert isinstance(desk.publish(), Published)
-    assert desk.http.publishing == []
-    assert len(desk.world.posts) == 1
-
-
-def test_a_lost_last_chunk_that_did_not_arrive_goes_on_with_the_same_post() -> None:
-    desk = big()
-    desk.prepare()
-    with pytest.raises(TransportError):
-        desk.publish(last_chunk_gets(desk.world, TransportError("lost", sent=True)))
-    assert look(desk) == Repeatable()
-    assert isinstance(desk.publish(), Processing)
-    assert [sent.effect for sent in desk.http.sent] == [Effect.READ, Effect.PUBLISHES]
-    assert len(desk.world.posts) == len(desk.world.jobs) == 1
-
-
-def test_a_last_chunk_that_is_refused_again_and_again_is_sent_with_pauses() -> None:
-    desk = big()
-    desk.prepare()
-    for _ in range(2):
-        assert isinstance(desk.publish(last_chunk_gets(desk.world, Answer(502, b""))), Unknown)
-    outcome = desk.publish()
-    assert isinstance(outcome, NotSent)
-    assert outcome.code == "resend_pause"
-    desk.late = timedelta(seconds=31)
-    assert isinstance(desk.publish(), Processing)
-
-
 def test_an_earlier_part_that_is_missing_is_sent_before_the_last() -> None:
     desk = big()
     desk.prepare()
@@ -272,3 +173,116 @@ def test_a_status_that_cannot_be_read_is_no_refusal_of_the_post() -> None:
     for answer in (no(400, "invalid_publish_id"), no(500, "internal_error"), Answer(200, b"<html>")):
         outcome = desk.poll(lambda _sent, answer=answer: answer)
         assert isinstance(outcome, NotSent)
+
+
+# --- How the video is read ----------------------------------------------------------------------------------
+
+
+def never() -> Any:
+    raise AssertionError("the whole video was fetched")
+
+
+def test_only_what_is_wanted_is_fetched() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def ranged(offset: int, length: int) -> bytes:
+        asked.append((offset, length))
+        return data_of(BIG)[offset : offset + length]
+
+    desk = Desk(draft_of("ranges", dataclasses.replace(video(BIG), read=never, read_range=ranged)))
+    assert isinstance(desk.prepare(), Ready)
+    assert sum(length for _, length in asked) == BIG
+    assert max(length for _, length in asked) == pieces.RANGE
+    # Another process has none of it: it fetches the last chunk, and no more.
+    upload.TAILS = tails.Tails()
+    asked.clear()
+    assert isinstance(desk.publish(), Processing)
+    assert asked == [(15750090, pieces.RANGE), (15750090 + pieces.RANGE, 5250033 - pieces.RANGE)]
+    assert next(iter(desk.world.jobs.values()))["bytes"] == data_of(BIG)
+
+
+@pytest.mark.parametrize("how", ["read", "read_range"])
+def test_a_video_that_ends_early_is_not_sent(how: str) -> None:
+    whole = dataclasses.replace(video(BIG), read=None, read_range=None)
+    short = dataclasses.replace(video(6 * MB), read_range=lambda at, size: data_of(6 * MB)[at : at + size])
+    desk = Desk(draft_of("short", dataclasses.replace(whole, **{how: getattr(short, how)})))
+    outcome = desk.prepare()
+    assert isinstance(outcome, NotSent)
+    assert outcome.code == "no_bytes"
+
+
+def test_a_video_that_cannot_be_read_is_not_sent() -> None:
+    desk = Desk(draft_of("none", dataclasses.replace(video(BIG), read=None)))
+    outcome = desk.prepare()
+    assert isinstance(outcome, NotSent)
+    assert outcome.code == "no_bytes"
+
+
+@pytest.mark.parametrize("slow", ["store", "line"])
+def test_a_slow_upload_says_each_half_minute_that_it_is_alive(slow: str) -> None:
+    """As long as the store is slow, and as long as TikTok is."""
+    saved: list[float] = []
+    desk = Desk(draft_of("slow", video(BIG)))
+
+    def ranged(offset: int, length: int) -> bytes:
+        desk.late += timedelta(seconds=20) if slow == "store" else timedelta()
+        return data_of(BIG)[offset : offset + length]
+
+    item = dataclasses.replace(video(BIG), read=None, read_range=ranged)
+    desk.draft = dataclasses.replace(desk.draft, media=(item,))
+    call = desk.call()
+
+    def store(values: Any) -> None:
+        saved.append(desk.late.total_seconds())
+        desk.checkpoint.update(values)
+
+    class Line(FakeHttp):
+        """Takes 20 s for a megabyte."""
+
+        def request(self, *args: Any, content: Any = None, **more: Any) -> Any:
+            if slow == "line" and isinstance(content, pieces.Alive):
+                taken = []
+                while piece := content.read(MB):
+                    taken.append(piece)
+                    desk.late += timedelta(seconds=20)
+                content = b"".join(taken)
+            return super().request(*args, content=content, **more)
+
+    call.store, call.http = store, Line(desk.world)
+    assert isinstance(PLATFORM.prepare(call, desk.draft), Ready)
+    assert desk.late > timedelta(seconds=60)
+    gaps = [after - before for before, after in zip([0.0, *saved], [*saved, desk.late.total_seconds()], strict=True)]
+    # A beat is due after 30 s and comes with the next range or piece.
+    assert max(gaps) <= 40 + 20 * (slow == "store")
+
+
+# --- The creator's choices change ---------------------------------------------------------------------------
+
+
+def test_a_level_that_is_gone_by_the_time_of_the_init_is_named() -> None:
+    desk = big()
+    desk.prepare(lambda sent: Answer(503, b"") if sent.path.endswith("/init/") else desk.world(sent))
+    assert desk.checkpoint["creator"]["privacy_level_options"]
+
+    def mismatch(sent: Sent) -> Answer:
+        return no(403, "privacy_level_option_mismatch") if sent.path.endswith("/init/") else desk.world(sent)
+
+    desk.world.offered = ["SELF_ONLY"]
+    outcome = desk.prepare(mismatch)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == "privacy_not_offered"
+    assert desk.paths() == ["video", "creator_info"]
+
+
+def test_a_level_that_is_still_offered_is_tried_once_more() -> None:
+    desk = big()
+    left = [1]
+
+    def mismatch(sent: Sent) -> Answer:
+        if sent.path.endswith("/init/") and left[0]:
+            left[0] -= 1
+            return no(403, "privacy_level_option_mismatch")
+        return desk.world(sent)
+
+    assert isinstance(desk.prepare(mismatch), NotSent)
+    assert isinstance(desk.prepare(mismatch), Ready)
