@@ -2,6 +2,12 @@
 
 Where it differs on purpose: media are pulled from loopback addresses over http (TikTok: https, from a verified domain),
 unknown fields are refused (TikTok does not say), and the caps of a day are enforced only with ``enforce_limits``.
+
+What TikTok does not say, or does only now and then, is a fact of the account (``box.account("tiktok", name, ...)``):
+``finished_upload`` (403, 404 or 416: what a chunk for a finished upload is answered), ``moderation_s`` (how long after
+it is complete a public post has no id and is in no list), ``fail_reason`` (what every post ends with from now on;
+empty: none), ``private_account``, ``audited``. A status that lags is the fault ``read_lag`` on ``tiktok.status``; an
+upload host that refuses is ``html_error_page`` with that status on ``tiktok.upload``.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from platforms.sandbox.accounts import Account
 from platforms.sandbox.emulator import Emulator, Headers, RefusedError, Route, World, signed_in
 from platforms.sandbox.ledger import Post
 from platforms.sandbox.shape import Fields, Flag, Many, MismatchError, Text, Whole
-from platforms.sandbox.tiktok_jobs import PUBLISH, TikTokJobs
+from platforms.sandbox.tiktok_jobs import FAIL_REASONS, FINISHED, PUBLISH, TikTokJobs
 from platforms.sandbox.wire import Request, Response, json_response
 
 SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.publish,video.upload,video.list"
@@ -23,11 +29,14 @@ ACCESS_LIFE_S = 7_200.0
 REFRESH_LIFE_S = 180 * 86_400.0
 LEVELS = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY")
 OFFERED = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
+OFFERED_TO_PRIVATE = ("FOLLOWER_OF_CREATOR", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
 POSTS_A_DAY = 15
 PENDING_SHARES = 5
+UNAUDITED_USERS = 5
+"""How many creators may post in 24 hours by an app that was not audited."""
 CREATOR_FACTS = (
     "privacy_level_options", "comment_disabled", "duet_disabled", "stitch_disabled", "max_video_post_duration_sec",
-    "audited",
+    "audited", "private_account", "finished_upload", "moderation_s", "fail_reason",
 )  # fmt: skip
 
 _FLAGS = ("brand_content_toggle", "brand_organic_toggle", "disable_comment")
@@ -120,11 +129,11 @@ class TikTok(Emulator):
 
     def error(self, status: int, message: str = "") -> Response:
         codes = {
-            400: (400, "invalid_params"),
+            400: (400, "invalid_param"),
             401: (401, "access_token_invalid"),
             # What the framework refuses with 403 is a scope that is missing.
             403: (401, "scope_not_authorized"),
-            404: (404, "invalid_params"),
+            404: (404, "invalid_param"),
             429: (429, "rate_limit_exceeded"),
         }
         told, code = codes.get(status, (status, "internal_error"))
@@ -139,6 +148,9 @@ class TikTok(Emulator):
         return f"/tiktok/status/{post.remote_id}"
 
     def update_account(self, account: Account, wanted: dict[str, Any]) -> None:
+        for name, known in (("finished_upload", FINISHED), ("fail_reason", ("", *FAIL_REASONS))):
+            if name in wanted and wanted[name] not in known:
+                raise ValueError(f"{name} is one of {known}")
         for name in CREATOR_FACTS:
             if name in wanted:
                 account.facts[name] = wanted.pop(name)
@@ -149,7 +161,7 @@ class TikTok(Emulator):
         try:
             shape.check(body)
         except MismatchError as error:
-            raise self.says(400, "invalid_params", str(error)) from None
+            raise self.says(400, "invalid_param", str(error)) from None
         checked: dict[str, Any] = body
         return checked
 
@@ -160,7 +172,7 @@ class TikTok(Emulator):
         shown = {"open_id": account.user_id, "display_name": account.display_name, "username": account.username}
         wanted = [name for name in request.query().get("fields", "").split(",") if name]
         if not wanted or (unknown := set(wanted) - {*shown, "avatar_url", "follower_count", "video_count"}):
-            raise self.says(400, "invalid_params", f"unknown fields: {unknown if wanted else 'none given'}")
+            raise self.says(400, "invalid_param", f"unknown fields: {unknown if wanted else 'none given'}")
         if "username" in wanted and account.scopes is not None and "user.info.profile" not in account.scopes:
             raise self.says(401, "scope_not_authorized", "user.info.profile")
         return self.ok({"user": {name: shown[name] for name in wanted if name in shown}})
@@ -184,11 +196,19 @@ class TikTok(Emulator):
         )
 
     def _offered(self, account: Account) -> Sequence[str]:
-        offered: Sequence[str] = account.facts.get("privacy_level_options", OFFERED)
+        usual = OFFERED_TO_PRIVATE if account.facts.get("private_account") else OFFERED
+        offered: Sequence[str] = account.facts.get("privacy_level_options", usual)
         return offered
 
     def _is_capped(self, account: Account) -> bool:
         return self.world.settings.enforce_limits and self._today(account, inbox=False) >= POSTS_A_DAY
+
+    def _is_crowded(self, account: Account) -> bool:
+        """Whether as many creators as an unaudited app may have posted today, and this one is none of them."""
+        named = (self.world.accounts.get("tiktok", name) for of, name in self.world.ledger.accounts() if of == "tiktok")
+        small = [one for one in named if one is not None and one.facts.get("audited") is False]
+        active = {one.name for one in small if self._today(one, inbox=False)}
+        return self.world.settings.enforce_limits and account.name not in active and len(active) >= UNAUDITED_USERS
 
     def _today(self, account: Account, *, inbox: bool) -> int:
         since = time.time() - 86_400.0
@@ -220,14 +240,14 @@ class TikTok(Emulator):
             raise self.says(401, "scope_not_authorized", scope)
         if direct:
             if "privacy_level" not in info:
-                raise self.says(400, "invalid_params", "privacy_level is required")
+                raise self.says(400, "invalid_param", "privacy_level is required")
             self._may_post(account, info["privacy_level"])
         else:
             self._may_share(account)
         self._short(info.get("title", ""), 90, "title")
         self._short(info.get("description", ""), 4000, "description")
         if source.get("photo_cover_index", 0) >= len(source["photo_images"]):
-            raise self.says(400, "invalid_params", "photo_cover_index is beyond the photos")
+            raise self.says(400, "invalid_param", "photo_cover_index is beyond the photos")
         fields = {"privacy": info["privacy_level"] if direct else "inbox"}
         fields |= {"title": info["title"]} if info.get("title") else {}
         words = {"text": info.get("description", ""), "fields": fields}
@@ -237,8 +257,11 @@ class TikTok(Emulator):
         """:raises RefusedError: the creator or the app may not post so."""
         if level not in self._offered(account):
             raise self.says(403, "privacy_level_option_mismatch", f"{level} is not among the options.")
-        if account.facts.get("audited") is False and level != "SELF_ONLY":
-            raise self.says(403, "unaudited_client_can_only_post_to_private_accounts")
+        if account.facts.get("audited") is False:
+            if level != "SELF_ONLY" or not account.facts.get("private_account"):
+                raise self.says(403, "unaudited_client_can_only_post_to_private_accounts")
+            if self._is_crowded(account):
+                raise self.says(403, "reached_active_user_cap")
         if self._is_capped(account):
             raise self.says(403, "spam_risk_too_many_posts", "Too many posts in the last 24 hours.")
 
@@ -248,7 +271,7 @@ class TikTok(Emulator):
 
     def _short(self, text: str, limit: int, name: str) -> None:
         if len(text.encode("utf-16-le", "surrogatepass")) // 2 > limit:
-            raise self.says(400, "invalid_params", f"{name} is longer than {limit} UTF-16 units")
+            raise self.says(400, "invalid_param", f"{name} is longer than {limit} UTF-16 units")
 
     # --- tokens ---
 
@@ -256,8 +279,8 @@ class TikTok(Emulator):
         form = request.form()
         if request.media_type != "application/x-www-form-urlencoded" or not form.get("client_key"):
             return self._flat("invalid_request", "The body has to be a form with a client_key.")
-        if not form.get("client_secret"):
-            return self._flat("invalid_client", "The client_secret is missing.")
+        if not self._knows_app(form):
+            return self._flat("invalid_client", "Client key or secret is incorrect.")
         if form.get("grant_type") == "refresh_token":
             token = self.world.accounts.refresh_token("tiktok", form.get("refresh_token", ""))
             if token is None or not self.world.accounts.good(token):
@@ -266,10 +289,7 @@ class TikTok(Emulator):
             self.world.accounts.spend(token)
             name = token.account
         elif form.get("grant_type") == "authorization_code":
-            app = self.world.apps.get("tiktok", form["client_key"])
-            if app is None or app.client_secret != form["client_secret"]:
-                return self._flat("invalid_client", "Client key or secret is incorrect.")
-            grant = self.world.apps.redeem("tiktok", form, app.client_id, self.world.accounts)
+            grant = self.world.apps.redeem("tiktok", form, form["client_key"], self.world.accounts)
             if isinstance(grant, str):
                 return self._flat("invalid_grant", f"Authorization code is not valid: {grant}.")
             name = grant.account
@@ -292,11 +312,18 @@ class TikTok(Emulator):
         )
 
     async def revoke(self, request: Request) -> Response:
-        account = self.world.accounts.holder("tiktok", request.form().get("token", ""))
+        form = request.form()
+        if not self._knows_app(form):
+            return self._flat("invalid_client", "Client key or secret is incorrect.")
+        account = self.world.accounts.holder("tiktok", form.get("token", ""))
         if account is None:
             return self._flat("invalid_request", "The token is not known.")
         self.world.accounts.revoke(account)
         return json_response({})
+
+    def _knows_app(self, form: dict[str, str]) -> bool:
+        app = self.world.apps.get("tiktok", form.get("client_key", ""))
+        return app is not None and app.client_secret == form.get("client_secret")
 
     def _flat(self, error: str, description: str) -> Response:
         """Errors of OAuth are flat, and come with status 200."""

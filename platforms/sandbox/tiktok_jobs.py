@@ -39,6 +39,13 @@ HEADED_TYPES = ("video/mp4", "video/quicktime")
 SHORTEST_VIDEO_S = 3.0
 SMALLEST_SIDE, LARGEST_SIDE = 360, 4_096
 PHOTO_TYPES = ("image/jpeg", "image/webp")
+FAIL_REASONS = (
+    "internal", "video_pull_failed", "photo_pull_failed", "file_format_check_failed", "duration_check_failed",
+    "frame_rate_check_failed", "picture_size_check_failed", "spam_risk_user_banned_from_posting", "spam_risk_text",
+    "spam_risk", "spam_risk_too_many_posts", "auth_removed", "publish_cancelled",
+)  # fmt: skip
+FINISHED = (416, 404, 403)
+"""What a chunk for a finished upload may be answered: TikTok does not say. Without an order: the first."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -68,7 +75,7 @@ class TikTokJobs:
         """An init for a video; one that pulls goes on by itself."""
         if source["source"] == "PULL_FROM_URL":
             if "video_url" not in source:
-                raise self._tiktok.says(400, "invalid_params", "video_url is required")
+                raise self._tiktok.says(400, "invalid_param", "video_url is required")
             job = self._new(account, "v_pub_url~v2.", source, words)
             await self._pull(job, request, [source["video_url"]], VIDEO_TYPES, "video_pull_failed")
             return self._tiktok.ok({"publish_id": job.media_id})
@@ -102,14 +109,14 @@ class TikTokJobs:
     def _check_chunks(self, source: dict[str, Any]) -> None:
         """:raises RefusedError: the cut is against the rules."""
         if not {"video_size", "chunk_size", "total_chunk_count"} <= set(source):
-            raise self._tiktok.says(400, "invalid_params", "video_size, chunk_size and total_chunk_count are required")
+            raise self._tiktok.says(400, "invalid_param", "video_size, chunk_size and total_chunk_count are required")
         size, chunk, count = source["video_size"], source["chunk_size"], source["total_chunk_count"]
         last = size - chunk * (count - 1)
         whole = chunk == size and size <= LARGEST_CHUNK
         several = SMALLEST_CHUNK <= chunk <= LARGEST_CHUNK and last <= LARGEST_LAST
         if size > LARGEST_VIDEO or count != size // chunk or not (whole if count == 1 else several):
             message = f"{size} bytes cannot be sent as {count} chunks of {chunk}; the total chunk count is invalid"
-            raise self._tiktok.says(400, "invalid_params", message)
+            raise self._tiktok.says(400, "invalid_param", message)
 
     # --- getting the bytes ---
 
@@ -119,8 +126,13 @@ class TikTokJobs:
         job = self._world.media.get("tiktok", query.get("upload_id", ""))
         if job is None or job.alt != query.get("upload_token"):
             return Response(404)
+        if "authorization" in request.headers:
+            return Response(400)  # the URL carries its own token
         if job.expired and not job.finalized:
             return Response(403)
+        finished = self._facts(job).get("finished_upload", FINISHED[0])
+        if job.finalized and finished != FINISHED[0]:
+            return Response(finished)
         has = sum(self._world.media.segment_sizes(job).values()) if not job.finalized else job.total_bytes
         found = _RANGE.fullmatch(request.headers.get("content-range", ""))
         if found is None or request.media_type not in VIDEO_TYPES:
@@ -163,8 +175,9 @@ class TikTokJobs:
     async def _settle(self, job: Media, request: Request, bodies: list[bytes], types: tuple[str, ...]) -> None:
         """Looks at the media, and makes the post: from here on readers can have seen it."""
         job.ready_at = time.time() + self._world.settings.processing_s
-        pictures = []
-        for data in bodies:
+        job.failed = str(self._facts(job).get("fail_reason", ""))
+        pictures: list[Picture] = []
+        for data in () if job.failed else bodies:
             try:
                 sha, facts = await self._world.media.add(data)
             except NotMediaError:
@@ -177,7 +190,7 @@ class TikTokJobs:
                 job.failed = "picture_size_check_failed"
                 break
             if facts.mime in HEADED_TYPES:
-                job.failed = self._trouble_of(read_clip(data), job.account)
+                job.failed = self._trouble_of(read_clip(data), job)
                 if job.failed:
                     break
             pictures.append(Picture(sha, "", facts.mime, facts.width, facts.height))
@@ -185,11 +198,15 @@ class TikTokJobs:
             self._accept(job, request, pictures)
         self._world.media.save(job)
 
-    def _trouble_of(self, clip: Clip | None, name: str) -> str:
+    def _facts(self, job: Media) -> dict[str, Any]:
+        """Of the account that the job is for."""
+        return self._world.accounts.ensure("tiktok", job.account).facts
+
+    def _trouble_of(self, clip: Clip | None, job: Media) -> str:
         """Why a video is not taken, by its header; empty: it is."""
         if clip is None:
             return "file_format_check_failed"
-        longest = self._world.accounts.ensure("tiktok", name).facts.get("max_video_post_duration_sec", 600)
+        longest = self._facts(job).get("max_video_post_duration_sec", 600)
         if not SHORTEST_VIDEO_S <= clip.duration_s <= longest:
             return "duration_check_failed"
         sides = (clip.width, clip.height)
@@ -198,6 +215,7 @@ class TikTokJobs:
     def _accept(self, job: Media, request: Request, pictures: list[Picture]) -> None:
         told = json.loads(job.category)
         words = told["words"]
+        shown_at = job.ready_at + float(self._facts(job).get("moderation_s", 0.0))
         post = Post(
             "tiktok",
             job.account,
@@ -207,27 +225,35 @@ class TikTokJobs:
             time.time(),
             request.began_at,
             words["fields"],
-            {"publish_id": job.media_id, "ready_at": job.ready_at},
+            {"publish_id": job.media_id, "shown_at": shown_at},
         )
-        job.category = json.dumps({**told, "post": post.remote_id})
+        job.category = json.dumps({**told, "post": post.remote_id, "shown_at": shown_at, "done_at": post.accepted_at})
         self._world.ledger.accept(post)
 
     # --- telling ---
 
     async def status(self, request: Request) -> Response:
+        granted = signed_in(request).scopes
+        if granted is not None and not {"video.publish", "video.upload"} & set(granted):
+            raise self._tiktok.says(401, "scope_not_authorized", "video.publish or video.upload")
         job = self._job(request)
         told = json.loads(job.category)
         privacy = told["words"]["fields"]["privacy"]
+        # A status that lags does not know of the last chunk yet, nor of what was pulled.
+        behind = job.finalized and time.time() < told.get("done_at", 0.0) + request.read_lag_s
         has = sum(self._world.media.segment_sizes(job).values()) if not job.finalized else job.total_bytes
+        if behind and not told["pulled"]:
+            has = told["chunk"] * (job.total_bytes // told["chunk"] - 1)
         counted = {} if told["pulled"] else {"uploaded_bytes": has}
-        if job.failed and time.time() >= job.ready_at:
+        if job.failed and time.time() >= job.ready_at and not behind:
             return self._tiktok.ok({"status": "FAILED", "fail_reason": job.failed, **counted})
-        if not job.finalized or time.time() < job.ready_at:
+        if not job.finalized or behind or time.time() < job.ready_at:
             status = "PROCESSING_DOWNLOAD" if told["pulled"] else "PROCESSING_UPLOAD"
             return self._tiktok.ok({"status": status, **counted})
         if privacy == "inbox":
             return self._tiktok.ok({"status": "SEND_TO_USER_INBOX", **counted})
-        shown = {"publicaly_available_post_id": [int(told["post"])]} if privacy == "PUBLIC_TO_EVERYONE" else {}
+        is_shown = privacy == "PUBLIC_TO_EVERYONE" and time.time() >= told["shown_at"]
+        shown = {"publicaly_available_post_id": [int(told["post"])]} if is_shown else {}
         return self._tiktok.ok({"status": "PUBLISH_COMPLETE", **shown, **counted})
 
     async def cancel(self, request: Request) -> Response:
@@ -248,14 +274,14 @@ class TikTokJobs:
         posts = self._world.ledger.newest_first("tiktok", signed_in(request).name, lag_s=request.read_lag_s)
         now = time.time()
         return [
-            post for post in posts if post.fields["privacy"] == "PUBLIC_TO_EVERYONE" and post.private["ready_at"] <= now
+            post for post in posts if post.fields["privacy"] == "PUBLIC_TO_EVERYONE" and post.private["shown_at"] <= now
         ]
 
     async def list_videos(self, request: Request) -> Response:
         body = self._tiktok.json_body(request) if request.body else {}
         count, cursor = body.get("max_count", 10), body.get("cursor")
         if not isinstance(count, int) or not 1 <= count <= 20:
-            raise self._tiktok.says(400, "invalid_params", "max_count is between 1 and 20")
+            raise self._tiktok.says(400, "invalid_param", "max_count is between 1 and 20")
         rows = [post for post in self._public(request) if cursor is None or post.accepted_at * 1000 < cursor]
         page = rows[:count]
         answer = {"videos": [self._shown(request, post) for post in page], "has_more": len(rows) > len(page)}
@@ -265,7 +291,7 @@ class TikTokJobs:
     async def query_videos(self, request: Request) -> Response:
         wanted = self._tiktok.json_body(request).get("filters", {}).get("video_ids", [])
         if not isinstance(wanted, list) or not 1 <= len(wanted) <= 20:
-            raise self._tiktok.says(400, "invalid_params", "1 to 20 video_ids are needed")
+            raise self._tiktok.says(400, "invalid_param", "1 to 20 video_ids are needed")
         found = [post for post in self._public(request) if post.remote_id in wanted]
         return self._tiktok.ok({"videos": [self._shown(request, post) for post in found]})
 
@@ -283,5 +309,5 @@ class TikTokJobs:
         }
         wanted = request.query().get("fields", "").split(",")
         if unknown := set(wanted) - set(whole):
-            raise self._tiktok.says(400, "invalid_params", f"unknown fields: {', '.join(sorted(unknown))}")
+            raise self._tiktok.says(400, "invalid_param", f"unknown fields: {', '.join(sorted(unknown))}")
         return {field: whole[field] for field in wanted}

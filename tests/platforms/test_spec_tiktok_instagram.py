@@ -16,15 +16,16 @@ from typing import Any
 
 import pytest
 from conformance import Subject, prepared
-from fake_http import NOW, FakeHttp, Sent
+from fake_http import NOW, Answer, FakeHttp, Sent
 from test_spec_conformance import Deviation, Listening
 from world_instagram import FACEBOOK_SUBJECT, INSTAGRAM_SUBJECT, USER
 from world_tiktok import PULLS, UPLOADS, told
 
-from platforms.base import Doubt, Effect, Processing
+from platforms.base import AuthExpired, Doubt, Effect, NotPublished, Processing, RateLimited, Rejected
 from platforms.instagram import api as instagram
 from platforms.sandbox.instagram_containers import FIELDS
 from platforms.sandbox.tiktok import LEVELS
+from platforms.sandbox.tiktok_jobs import FAIL_REASONS as SANDBOX_REASONS
 from platforms.tiktok import api as tiktok
 
 SHARED = Path(os.environ.get("SCHEDULERX_SHARED") or Path(__file__).parents[2].parent / "shared") / "specs"
@@ -144,6 +145,40 @@ def test_every_code_that_tiktok_lists_is_known_here() -> None:
     # Only cancel answers with it, which is not called.
     assert listed - {"publish_not_cancellable"} <= tiktok._WITHOUT_EFFECT
     assert "internal_error" not in tiktok._WITHOUT_EFFECT
+
+
+FAIL_REASONS = {
+    "retry": Processing,
+    "permanent_media": Rejected,
+    "permanent_policy": Rejected,
+    "cancelled": Rejected,
+    "quota": RateLimited,
+    "auth": AuthExpired,
+}
+"""What each group of reasons means for the post that failed: begun anew, over, after the cap, after a reconnect."""
+
+
+def test_every_fail_reason_that_tiktok_lists_has_the_listed_meaning() -> None:
+    listed = spec(TIKTOK_FILE)["fail_reasons"]
+    assert set(listed) == set(FAIL_REASONS)
+    assert {reason for group in listed.values() for reason in group} == set(SANDBOX_REASONS)
+    for group, reasons in listed.items():
+        for reason in reasons:
+            failed = Answer(
+                200, {"data": {"status": "FAILED", "fail_reason": reason}, "error": {"code": "ok", "message": ""}}
+            )
+            for subject, name in ((UPLOADS, "upload"), (PULLS, "photos"), (PULLS, "inbox-photos")):
+                checkpoint: dict[str, Any] = {"job": {"publish_id": "p", "size": 1}}
+                call = subject.call(FakeHttp(lambda _sent, failed=failed: failed), checkpoint)
+                outcome = subject.platform.poll(call, subject.drafts[name])
+                # One that waits or needs a person has to leave "processing", though the question was answered.
+                assert isinstance(outcome, NotPublished) is (group in {"quota", "auth"}), reason
+                why = outcome.why if isinstance(outcome, NotPublished) else outcome
+                assert type(why) is FAIL_REASONS[group], (reason, why)
+                # What may be tried again begins anew: this publish_id never becomes a post.
+                assert (call.checkpoint["job"] == {}) is (type(why) is not Rejected), reason
+                if isinstance(why, AuthExpired):
+                    assert why.permanent
 
 
 # --- Instagram ----------------------------------------------------------------------------------------------

@@ -1,31 +1,23 @@
-"""The sandbox's TikTok: what it takes and refuses, and the real module against it, with faults at each step."""
+"""The real TikTok module against the sandbox's TikTok, with faults at each step."""
 
 from __future__ import annotations
 
-import functools
-import io
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
-import requests
 from sandbox_client import VIDEO, Client, picture
+from sandbox_tiktok_desk import APP, BIG, PUBLIC, STATUS, Desk, clip, photo, serving, watched
 
 from platforms.base import (
-    AccountRef,
+    Absent,
     AuthExpired,
-    Call,
-    Doubt,
-    Draft,
     Found,
     Identity,
     Inconclusive,
-    MediaItem,
-    MediaKind,
+    NotPublished,
+    NotSent,
     Processing,
     Published,
     RateLimited,
@@ -36,14 +28,18 @@ from platforms.base import (
     Unknown,
 )
 from platforms.errors import TransportError
-from platforms.http import Client as Http
 from platforms.sandbox import Sandbox
+from platforms.sandbox.tiktok_jobs import FAIL_REASONS
+from platforms.sandbox.wire import Response
 from platforms.tiktok import PLATFORM
+from platforms.tiktok.doubt import GONE_AFTER, STATUS_LAG
 
-PUBLIC = "PUBLIC_TO_EVERYONE"
-INIT = "/v2/post/publish/video/init/"
-BIG = VIDEO + bytes(11 * 1024 * 1024)
-TYPED = {"Content-Type": "application/json; charset=UTF-8"}
+
+@pytest.fixture(autouse=True)
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Response]]]:
+    """Every answer, all of which have to be described ones."""
+    with watched(monkeypatch) as seen:
+        yield seen
 
 
 @pytest.fixture
@@ -55,87 +51,8 @@ def tiktok(box: Sandbox) -> Client:
 def store() -> Iterator[tuple[str, dict[str, tuple[bytes, str]]]]:
     """A store on this machine: its address, and its files by path."""
     files: dict[str, tuple[bytes, str]] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data, kind = files.get(self.path, (b"", ""))
-            self.send_response(200 if kind else 404)
-            self.send_header("Content-Type", kind or "text/plain")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.02), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", files
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-class Desk:
-    """One account, as a worker would use it: one post over one checkpoint."""
-
-    def __init__(self, box: Sandbox, credentials: Mapping[str, Any] | None = None) -> None:
-        self.box = box
-        self.credentials = dict(credentials or {"access_token": "sandbox-tiktok-acme"})
-        self.http = Http(api_hosts=PLATFORM.api_hosts, override=box.url, deadline_s=10)
-        self.checkpoint: dict[str, Any] = {}
-        self.account = AccountRef("tiktok", "acme")
-        identity = PLATFORM.identify(self.call())
-        if isinstance(identity, Identity):
-            facts = {**identity.facts, "scopes": ["video.list"]}
-            self.account = AccountRef("tiktok", "acme", identity.handle, identity.remote_id, facts)
-
-    def call(self) -> Call:
-        return Call(self.http, self.account, self.credentials, lambda: datetime.now(UTC), self.checkpoint)
-
-    def draft(self, text: str, *media: MediaItem, **options: Any) -> Draft:
-        draft = Draft(text, self.account, media, {"privacy": PUBLIC} | options)
-        assert PLATFORM.validate(draft) == []
-        return draft
-
-    def prepare(self, draft: Draft) -> None:
-        if PLATFORM.needs_prepare(draft):
-            assert isinstance(PLATFORM.prepare(self.call(), draft), Ready)
-
-    def tried(self, draft: Draft) -> Any:
-        """What ``publish`` answers or raises."""
-        try:
-            return PLATFORM.publish(self.call(), draft)
-        except TransportError as error:
-            return error
-
-    def finish(self, draft: Draft, outcome: Any = None) -> Any:
-        outcome = outcome or PLATFORM.publish(self.call(), draft)
-        for _ in range(100):
-            if not isinstance(outcome, Processing):
-                return outcome
-            time.sleep(0.02)
-            outcome = PLATFORM.poll(self.call(), draft)
-        raise AssertionError("never done")
-
-    def look(self, draft: Draft) -> Any:
-        now = datetime.now(UTC)
-        return PLATFORM.reconcile(self.call(), draft, Doubt(now - timedelta(seconds=30), now, frozenset()))
-
-
-def clip(data: bytes = VIDEO, url: str | None = None) -> MediaItem:
-    sha = f"{len(data):064x}"
-    return MediaItem(
-        MediaKind.VIDEO, "video/mp4", len(data), 720, 1280, sha, duration_s=9.0, url=url, read=lambda: io.BytesIO(data)
-    )
-
-
-def photo(url: str) -> MediaItem:
-    return MediaItem(MediaKind.IMAGE, "image/jpeg", 100, 60, 90, "1" * 64, url=url)
-
-
-# --- The module against the sandbox -----------------------------------------------------------------------
+    with serving(files) as url:
+        yield url, files
 
 
 @pytest.mark.parametrize("data", [VIDEO, BIG], ids=["one-chunk", "two-chunks"])
@@ -197,6 +114,7 @@ def test_a_doubtful_last_chunk_is_settled_by_its_publish_id(box: Sandbox, kind: 
     told = Processing if kind == "cut_answer" else Unknown
     assert isinstance(outcome, told) or (isinstance(outcome, TransportError) and outcome.sent), outcome
     assert len(box.accepted()) == stored
+    desk.late = STATUS_LAG + timedelta(seconds=1)
     found = desk.look(draft)
     assert isinstance(found, Found if stored else Repeatable), found
     if not stored:
@@ -291,11 +209,16 @@ def test_the_days_cap_is_told_with_status_200(box: Sandbox, tiktok: Client) -> N
 
 def test_a_refresh_token_works_once(box: Sandbox) -> None:
     made = box.account("tiktok", "acme", expires_in=0.0)
-    old = {
-        "access_token": made["token"], "refresh_token": made["refresh_token"], "client_key": "k", "client_secret": "s",
-    }  # fmt: skip
+    old = {"access_token": made["token"], "refresh_token": made["refresh_token"], **APP}
     desk = Desk(box, old)
     assert isinstance(PLATFORM.identify(desk.call()), AuthExpired)
+    # Who names himself wrongly has spent nothing.
+    desk.credentials = {**old, "client_secret": "wrong"}
+    assert isinstance(refused := PLATFORM.refresh(desk.call()), AuthExpired)
+    assert refused.code == "invalid_client"
+    desk.credentials = old
+    box.set_faults([{"step": "tiktok.token", "kind": "html_error_page", "status": 403, "count": 1}])
+    assert isinstance(PLATFORM.refresh(desk.call()), NotSent)
     renewed = PLATFORM.refresh(desk.call())
     assert isinstance(renewed, Refreshed)
     assert renewed.credentials["refresh_token"] != old["refresh_token"]
@@ -306,131 +229,96 @@ def test_a_refresh_token_works_once(box: Sandbox) -> None:
     assert isinstance(PLATFORM.identify(desk.call()), Identity)
 
 
-# --- The sandbox itself -----------------------------------------------------------------------------------
+# --- What TikTok does not say, or does now and then ---------------------------------------------------------
 
 
-def begin(tiktok: Client, size: int, chunk: int, count: int, level: str = PUBLIC, title: str = "") -> requests.Response:
-    source = {"source": "FILE_UPLOAD", "video_size": size, "chunk_size": chunk, "total_chunk_count": count}
-    body = {"post_info": {"privacy_level": level, "title": title}, "source_info": source}
-    return tiktok("POST", INIT, json=body)
+@pytest.mark.parametrize("answered", [403, 404, 416])
+def test_a_lost_last_chunk_a_status_that_lags_and_a_no_make_one_post(box: Sandbox, answered: int) -> None:
+    box.configure(processing_s=0.0)
+    box.account("tiktok", "acme", finished_upload=answered)
+    desk = Desk(box)
+    draft = desk.draft("once", clip(BIG))
+    desk.prepare(draft)
+    lags = {"step": "tiktok.status", "kind": "read_lag", "lag_s": 3600.0}
+    box.set_faults([{"step": "tiktok.upload", "kind": "reset_after", "count": 1}, lags])
+    outcome = desk.tried(draft)
+    assert isinstance(outcome, TransportError)
+    assert outcome.sent
+    assert isinstance(desk.look(draft), Inconclusive)
+    desk.late = STATUS_LAG + timedelta(seconds=1)
+    assert desk.look(draft) == Repeatable()
+    # Sent again while the status still says "uploading": the upload is complete, and says so in its own way.
+    outcome = desk.tried(draft)
+    assert isinstance(outcome, Processing if answered == 416 else Unknown), outcome
+    if answered != 416:
+        assert isinstance(desk.look(draft), Inconclusive)
+        assert isinstance(desk.tried(draft), Unknown)
+    box.set_faults([])
+    assert isinstance(desk.look(draft), Found)
+    assert isinstance(desk.finish(draft), Published)
+    assert len(box.accepted()) == 1
+    assert box.summary()["requests"]["tiktok.video_init"] == 1
 
 
-@pytest.mark.parametrize(
-    ("size", "chunk", "count", "good"),
-    [
-        (1000, 1000, 1, True),
-        (1000, 500, 2, False),
-        (50_000_123, 10_000_000, 5, True),
-        (50_000_123, 10_000_000, 6, False),
-        (50_000_123, 4_000_000, 12, False),
-        (100_000_000, 100_000_000, 1, False),
-        (0, 0, 0, False),
-        (5 * 1024**3, 64_000_000, 83, False),
-    ],
-)
-def test_the_floor_rule(tiktok: Client, size: int, chunk: int, count: int, good: bool) -> None:
-    answer = begin(tiktok, size, chunk, count)
-    assert answer.status_code == (200 if good else 400)
-    assert answer.json()["error"]["code"] == ("ok" if good else "invalid_params")
-    assert len(answer.json()["data"].get("publish_id", "")) <= 64
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        ({}, 400, "invalid_params"),
-        ({"post_info": {}, "source_info": {"source": "FILE_UPLOAD"}}, 400, "invalid_params"),
-        ({"post_info": {"privacy_level": "ALL"}, "source_info": {"source": "FILE_UPLOAD"}}, 400, "invalid_params"),
-        ({"post_info": {"privacy_level": PUBLIC}, "source_info": {"source": "PULL_FROM_URL"}}, 400, "invalid_params"),
-        (
-            {"post_info": {"privacy_level": "FOLLOWER_OF_CREATOR"}, "source_info": {"source": "FILE_UPLOAD"}},
-            403,
-            "privacy_level_option_mismatch",
-        ),
-        (
-            {"post_info": {"privacy_level": PUBLIC, "title": "x" * 2201}, "source_info": {"source": "FILE_UPLOAD"}},
-            400,
-            "invalid_params",
-        ),
-    ],
-)
-def test_init_checks_its_body(tiktok: Client, body: dict[str, Any], status: int, code: str) -> None:
-    answer = tiktok("POST", INIT, json=body)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
-
-
-def test_chunks_in_order_of_the_announced_size_and_nothing_else(box: Sandbox, tiktok: Client) -> None:
-    size, chunk = 12_000_000, 5_500_000
-    data = (VIDEO + bytes(size))[:size]
-    made = begin(tiktok, size, chunk, 2).json()["data"]
-    assert made["upload_url"].startswith("https://open-upload.tiktokapis.com/video/?upload_id=")
-    url = box.url + made["upload_url"].removeprefix("https://open-upload.tiktokapis.com")
-
-    def put(first: int, last: int, total: int = size, **headers: str) -> requests.Response:
-        told = {"Content-Type": "video/mp4", "Content-Range": f"bytes {first}-{last}/{total}", **headers}
-        return requests.put(url, data=data[first : last + 1], headers=told, timeout=10)
-
-    assert put(chunk, size - 1).headers["content-range"] == f"bytes */{size}"
-    assert put(0, chunk).status_code == 400
-    assert put(0, chunk - 1, size + 1).status_code == 400
-    assert put(0, chunk - 1, **{"Content-Type": "text/plain"}).status_code == 400
-    assert put(0, chunk - 1).status_code == 206
-    again = put(0, chunk - 1)
-    assert (again.status_code, again.headers["content-range"]) == (416, f"bytes 0-{chunk - 1}/{size}")
-    assert box.accepted() == []
-    assert requests.put(url + "x", data=b"", timeout=10).status_code == 404
-    assert put(chunk, size - 1).status_code == 201
-    assert put(chunk, size - 1).status_code == 416
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_upload_host_that_refuses_a_chunk_that_never_came_is_left_in_the_end(box: Sandbox, status: int) -> None:
+    box.configure(processing_s=0.0)
+    desk = Desk(box)
+    draft = desk.draft("later", clip(BIG))
+    desk.prepare(draft)
+    refuses = {"step": "tiktok.upload", "kind": "html_error_page", "status": status, "count": 1}
+    box.set_faults([{"step": "tiktok.upload", "kind": "reset_before", "count": 1}, refuses])
+    assert isinstance(desk.tried(draft), TransportError)
+    assert isinstance(desk.tried(draft), Unknown)
+    desk.late = GONE_AFTER + timedelta(seconds=1)
+    assert desk.look(draft) == Absent()
+    assert isinstance(desk.finish(draft), Published)
     assert len(box.accepted()) == 1
 
 
-def test_an_upload_url_runs_out(box: Sandbox, tiktok: Client) -> None:
-    box.configure(media_ttl_s=0.0)
-    url = begin(tiktok, 224, 224, 1).json()["data"]["upload_url"]
-    headers = {"Content-Type": "video/mp4", "Content-Range": "bytes 0-223/224"}
-    path = url.removeprefix("https://open-upload.tiktokapis.com")
-    assert requests.put(box.url + path, data=VIDEO, headers=headers, timeout=10).status_code == 403
-
-
-def test_status_is_for_the_owner_alone(box: Sandbox, tiktok: Client) -> None:
-    publish_id = begin(tiktok, 224, 224, 1).json()["data"]["publish_id"]
-    path = "/v2/post/publish/status/fetch/"
-    mine = tiktok("POST", path, json={"publish_id": publish_id}).json()
-    assert mine["data"] == {"status": "PROCESSING_UPLOAD", "uploaded_bytes": 0}
-    other = Client(box, "sandbox-tiktok-other")("POST", path, json={"publish_id": publish_id})
-    assert other.json()["error"]["code"] == "token_not_authorized_for_specified_publish_id"
-    assert tiktok("POST", path, json={"publish_id": "x"}).json()["error"]["code"] == "invalid_publish_id"
-    assert tiktok("POST", "/v2/post/publish/cancel/", json={"publish_id": publish_id}).status_code == 400
-
-
-def test_scopes_and_an_app_that_was_not_audited(box: Sandbox) -> None:
-    made = box.account("tiktok", "small", scopes=["user.info.basic", "video.upload"], audited=False)
-    small = Client(box, made["token"])
-    assert begin(small, 224, 224, 1).json()["error"]["code"] == "scope_not_authorized"
-    assert small("GET", "/v2/user/info/?fields=open_id,username").status_code == 401
-    assert small("GET", "/v2/user/info/?fields=open_id").json()["data"]["user"].keys() == {"open_id"}
-    box.account("tiktok", "small", scopes=None)
-    answer = begin(small, 224, 224, 1)
-    assert answer.json()["error"]["code"] == "unaudited_client_can_only_post_to_private_accounts"
-    assert begin(small, 224, 224, 1, "SELF_ONLY").status_code == 200
-
-
-def test_only_public_posts_are_listed(box: Sandbox, tiktok: Client) -> None:
+def test_a_public_post_in_moderation_has_no_id_and_is_in_no_list(box: Sandbox, tiktok: Client) -> None:
     box.configure(processing_s=0.0)
+    box.account("tiktok", "acme", moderation_s=0.3)
     desk = Desk(box)
-    for number in range(3):
-        desk.checkpoint = {}
-        draft = desk.draft(f"n{number}", clip(), privacy="SELF_ONLY" if number == 1 else PUBLIC)
-        desk.prepare(draft)
-        desk.finish(draft)
-    path = "/v2/video/list/?fields=id,video_description"
-    page = tiktok("POST", path, json={"max_count": 1}).json()["data"]
-    rest = tiktok("POST", path, json={"max_count": 20, "cursor": page["cursor"]}).json()["data"]
-    assert [row["video_description"] for row in page["videos"] + rest["videos"]] == ["n2", "n0"]
-    assert (page["has_more"], rest["has_more"]) == (True, False)
-    assert tiktok("POST", path, json={"max_count": 21}).status_code == 400
-    wanted = {"filters": {"video_ids": [page["videos"][0]["id"]]}}
-    found = tiktok("POST", "/v2/video/query/?fields=id,view_count", json=wanted).json()["data"]["videos"]
-    assert found == [{"id": page["videos"][0]["id"], "view_count": 0}]
-    shown = requests.get(box.url + f"/tiktok/status/{found[0]['id']}", timeout=10)
-    assert "n2" in shown.text
+    draft = desk.draft("moderated", clip())
+    desk.prepare(draft)
+    assert isinstance(PLATFORM.publish(desk.call(), draft), Processing)
+    publish_id = desk.checkpoint["job"]["publish_id"]
+    told = tiktok("POST", STATUS, json={"publish_id": publish_id}).json()["data"]
+    assert told == {"status": "PUBLISH_COMPLETE", "uploaded_bytes": len(VIDEO)}
+    assert tiktok("POST", "/v2/video/list/?fields=id", json={"max_count": 5}).json()["data"]["videos"] == []
+    outcome = desk.finish(draft)
+    assert outcome.remote_id == box.accepted()[0]["remote_id"]
+    assert len(tiktok("POST", "/v2/video/list/?fields=id", json={"max_count": 5}).json()["data"]["videos"]) == 1
+
+
+@pytest.mark.parametrize("reason", FAIL_REASONS)
+def test_each_fail_reason_can_be_had(box: Sandbox, reason: str) -> None:
+    box.configure(processing_s=0.0)
+    box.account("tiktok", "acme", fail_reason=reason)
+    desk = Desk(box)
+    draft = desk.draft("fails", clip())
+    desk.prepare(draft)
+    outcome = PLATFORM.publish(desk.call(), draft)
+    assert isinstance(outcome, Processing)
+    outcome = PLATFORM.poll(desk.call(), draft)
+    if reason == "auth_removed":
+        assert outcome == NotPublished(AuthExpired("auth_removed", outcome.why.message, permanent=True))
+    elif reason == "spam_risk_too_many_posts":
+        assert isinstance(outcome.why, RateLimited)
+    elif reason in {"internal", "video_pull_failed", "photo_pull_failed"}:
+        assert isinstance(outcome, Processing)
+        box.account("tiktok", "acme", fail_reason="")
+        assert isinstance(PLATFORM.poll(desk.call(), draft), Ready)
+        assert isinstance(desk.finish(draft), Published)
+        return
+    else:
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == reason
+    assert box.accepted() == []
+
+
+def test_orders_that_tiktok_does_not_know_are_refused(box: Sandbox) -> None:
+    for wrong in ({"fail_reason": "bad_mood"}, {"finished_upload": 200}):
+        with pytest.raises(ValueError, match="is one of"):
+            box.account("tiktok", "acme", **wrong)
