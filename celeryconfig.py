@@ -118,3 +118,5 @@ beat_schedule = {
     "notify-prune": {"task": "notify.prune", "schedule": crontab(hour="3", minute="27")},
 }
 beat_max_loop_interval = 1.0
+# Celery's own stops for as long as the clock was set back.
+beat_scheduler = "workers.beat:Scheduler"
