@@ -141,6 +141,8 @@ def add(
 ) -> AccountView:
     """Stores an account, or new credentials for one that is there (and takes it out of needs_reconnect).
 
+    Whose they are, and whether they may take the name, is for the caller to know: ``profiles`` finds out.
+
     :raises Refused: no such platform, a name that cannot be typed, credentials of the wrong shape.
     :raises NotConfigured: there is no key to encrypt them with.
     """

@@ -25,19 +25,6 @@ PUBLIC_LIFE, CONFIDENTIAL_LIFE = timedelta(weeks=2), timedelta(days=730)
 ASSERTION_LIFE_S = 60
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-_DEAD = frozenset(
-    {
-        "invalid_grant",
-        "invalid_client",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
-        "access_denied",
-    }
-)
-"""Refusals that another try cannot mend (RFC 6749, 5.2). Anything else, such as client metadata that could not be
-fetched just now or a page of a guard before the server, says nothing about the session."""
-
 
 def named(client_id: str, client_key: Mapping[str, Json] | None, issuer: str, now: datetime) -> dict[str, str]:
     """The fields by which an app names itself: with a key, by an assertion that it signs (RFC 7523)."""
@@ -127,7 +114,9 @@ def _refused(reply: Reply, now: datetime) -> AuthExpired | RateLimited | NotSent
     if reply.status == 429:
         until = moment(reply.headers.get("ratelimit-reset"), now) or moment(reply.headers.get("retry-after"), now)
         return RateLimited(until or now + LIMIT_WAIT, "Bluesky asks to wait with renewing.", 429)
-    if code in _DEAD and 400 <= reply.status < 500:
+    # Anything else, such as client metadata that could not be fetched just now, or the page of a guard before the
+    # server, says nothing about the session.
+    if code in oauth.FINAL and 400 <= reply.status < 500:
         why = str(answer.get("error_description") or code or "no reason given")[:200]
         return AuthExpired(code, f"The session has ended: {why}", reply.status, permanent=True)
     words = f"The server answered {reply.status}{f' ({code[:60]})' if code else ''} without a token."
