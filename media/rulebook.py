@@ -464,7 +464,16 @@ _ALL = (
     replace(_PIN, placement="video", max_count=2, video=_PIN_VIDEO, mixed=True),
     _POST,
     _FEED,
-    replace(_FEED, placement="carousel", min_count=2, max_count=10, video=_IG_STORY_VIDEO, max_videos=10, mixed=True),
+    replace(
+        _FEED,
+        placement="carousel",
+        min_count=2,
+        max_count=10,
+        video=_IG_STORY_VIDEO,
+        max_videos=10,
+        mixed=True,
+        gif_to_video=True,
+    ),
     _only_video("instagram", "reel", _REEL_VIDEO),
     replace(
         _FEED,

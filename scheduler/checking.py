@@ -71,7 +71,8 @@ def check_one(
 ) -> Target:
     """The rules of one account's platform, applied to each part that it gets."""
     module = registry.get(account.platform)
-    parts = parts_of(text, dict(enumerate(one.item() for one in arrived)), len(arrived), options, module, account)
+    items = {place: one.item(still=post.animation == "first_frame") for place, one in enumerate(arrived)}
+    parts = parts_of(text, items, len(arrived), options, module, account)
     wrong = list(parts.violations)
     # With options that cannot be read, the module's own checks would mostly report the consequences.
     unread = bool(wrong)

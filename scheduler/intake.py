@@ -55,13 +55,16 @@ class Arrived:
         """What makes it the same file at a second call."""
         return f"sha256:{self.probe.sha256}" if self.probe else f"url:{self.url}"
 
-    def item(self) -> MediaItem:
-        """As platform modules see it while drafting."""
+    def item(self, *, still: bool = False) -> MediaItem:
+        """As platform modules see it while drafting.
+
+        :param still: of an animation only the first picture is wanted.
+        """
         return (
-            item_of(self.probe, self.alt, self.name)
+            item_of(self.probe, self.alt, self.name, still=still)
             if self.probe
             else MediaItem(
-                kind=_kind_of(self.remote_mime),
+                kind=_kind_of(self.remote_mime, still=still),
                 mime=self.remote_mime,
                 size=self.remote_size,
                 width=0,
@@ -73,17 +76,24 @@ class Arrived:
         )
 
 
-def _kind_of(mime: str) -> MediaKind:
+def _kind_of(mime: str, *, still: bool) -> MediaKind:
     """What a remote file is, as far as its beginning tells."""
-    if mime == "image/gif":
+    if mime == "image/gif" and not still:
         return MediaKind.GIF
     return MediaKind.VIDEO if mime.startswith("video/") else MediaKind.IMAGE
 
 
-def item_of(found: Probe, alt: str, name: str) -> MediaItem:
+def kind_of(found: Probe, *, still: bool) -> MediaKind:
+    """What a probed file is used as: whatever moves counts as an animation, unless only its first picture is wanted."""
+    if found.clip is not None:
+        return MediaKind.VIDEO
+    return MediaKind.GIF if found.animated and not still else MediaKind.IMAGE
+
+
+def item_of(found: Probe, alt: str, name: str, *, still: bool = False) -> MediaItem:
     """A probed file as platform modules see it while drafting."""
     return MediaItem(
-        kind=MediaKind(found.kind),
+        kind=kind_of(found, still=still),
         mime=found.mime,
         size=found.size,
         width=found.width,

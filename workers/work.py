@@ -20,7 +20,9 @@ from platforms.base import AccountRef, Call, Draft, MediaItem, MediaKind, Platfo
 from scheduler.accounts import STOP_LOCK_SHARED
 from scheduler.checking import reachable
 from scheduler.content import Parts, parts_of
+from scheduler.intake import kind_of
 from scheduler.logging import logger
+from scheduler.options import post_options
 from scheduler.settings import Settings, current
 from workers.context import running_seconds, store
 
@@ -188,7 +190,8 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
         facts=dict(row.facts),
     )
     media = conn.execute(MEDIA, {"id": row.id}).all() if row.has_media else []
-    items = {one.position: _item(settings, one, row.platform) for one in media}
+    still = post_options(row.options)[0].animation == "first_frame" if media else False
+    items = {one.position: _item(settings, one, row.platform, still=still) for one in media}
     parts = parts_of(row.text, items, row.media_count, row.options, module, account)
     wrong = list(parts.violations)
     if not wrong:
@@ -199,12 +202,12 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
     return Work(row, module, account, parts, tuple(wrong), credentials, read_at)
 
 
-def _item(settings: Settings, row: Row[Any], platform: str) -> MediaItem:
+def _item(settings: Settings, row: Row[Any], platform: str, *, still: bool) -> MediaItem:
     if row.state != "ready":
         # Not there yet: enough to say what the post is (a media post), not to send it.
         probe = Probe.from_json(row.probe) if row.probe else None
         return MediaItem(
-            kind=MediaKind(probe.kind) if probe else MediaKind.IMAGE,
+            kind=kind_of(probe, still=still) if probe else MediaKind.IMAGE,
             mime=probe.mime if probe else "",
             size=probe.size if probe else 0,
             width=probe.width if probe else 0,
