@@ -208,7 +208,8 @@ class Bluesky:
         if api.good(reply).get("uri"):
             name = session.shown_handle(call.account.handle, did)
             return Published(record.address(did, rkey), record.permalink(name, rkey))
-        if reply.status == 400 and api.error_of(reply) in {"BlobNotFound", "InvalidBlob"}:
+        lost = api.error_of(reply) in {"BlobNotFound", "InvalidBlob"}
+        if reply.status == 400 and (lost or api.message_of(reply).startswith("Could not find blob")):
             # The server has dropped what no record named for too long: the next try brings it again.
             call.save(media=[])
             return NotSent("blob_lost", "Bluesky has dropped the uploaded media.", 400, retry_after_s=1.0)

@@ -171,6 +171,12 @@ BLUESKY_SUBJECT = Subject(
         Refusal("invalid", _error(400, "InvalidRequest"), Rejected),
         Refusal("no-json-400", Answer(400, b"?"), Rejected),
         Refusal("blob-lost", _error(400, "BlobNotFound"), NotSent, lambda outcome: outcome.code == "blob_lost"),
+        Refusal(
+            "blob-lost-in-words",
+            _error(400, "InvalidRequest", "Could not find blob: bafk"),
+            NotSent,
+            lambda outcome: outcome.code == "blob_lost",
+        ),
         Refusal("expired", _error(400, "ExpiredToken"), AuthExpired, lambda outcome: not outcome.permanent),
         Refusal("bad-token", _error(400, "InvalidToken"), AuthExpired, lambda outcome: not outcome.permanent),
         Refusal("unauthorized", _error(401, "AuthMissing"), AuthExpired, lambda outcome: not outcome.permanent),
