@@ -21,11 +21,13 @@ from platforms.base import (
     RateLimited,
     Reconciled,
 )
+from platforms.clock_skew import ClockUnusableError, skew
 from platforms.outcomes import mapping, objects, retry_after_s, utc
 from platforms.pinterest import api
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""Our clock and Pinterest's may differ by as much."""
+"""How much earlier than the attempt a pin may seem to be. What the clocks differ by is corrected before; this is for
+what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 250
 """The largest that the API gives."""
 MAX_PAGES = 12
@@ -112,6 +114,12 @@ class _Search:
     falling: bool = True
     """No pin so far was newer than one before it. The order of the list is not documented."""
     last: datetime | None = None
+    clock_known: bool = False
+    """Whether ``since`` and ``until`` are by Pinterest's clock; till then by ours."""
+
+    def go_by(self, difference: timedelta) -> None:
+        """Takes what has to be added to a time of ours to get Pinterest's."""
+        self.since, self.until, self.clock_known = self.since + difference, self.until + difference, True
 
     def read(self, pins: list[dict[str, Json]]) -> bool:
         """Takes a page in; True where everything after it must be older than the attempt."""
@@ -176,6 +184,11 @@ def _read_list(call: Call, path: str, search: _Search) -> Reconciled | None:
             if isinstance(refused, AuthExpired | RateLimited):
                 return refused
             return Inconclusive(refused.message, retry_after_s(reply, call.now()))
+        if not search.clock_known:
+            try:
+                search.go_by(skew(reply, call.now()))
+            except ClockUnusableError as error:
+                return Inconclusive(str(error))
         over = search.read(objects(answer["items"]))
         bookmark = answer.get("bookmark")
         if over or not bookmark:

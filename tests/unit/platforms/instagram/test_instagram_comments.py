@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -117,6 +118,23 @@ def look(*comments: dict[str, Any], taken: tuple[str, ...] = (), handle: str = "
 )
 def test_only_silence_of_the_account_is_absence(comments: list[dict[str, Any]], kind: type) -> None:
     assert isinstance(look(*comments), kind)
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "kind"),
+    [
+        (0, -61, Absent),
+        (-120, -119, Found),
+        (-120, -181, Absent),
+        (3600, 3601, Found),
+        (3600, 3539, Absent),
+        (3 * 86_400, 0, Inconclusive),
+    ],
+)
+def test_instagrams_own_clock_decides_which_comment_is_older(skew: float, made: float, kind: type) -> None:
+    headers = {"Date": format_datetime(NOW + timedelta(seconds=skew), usegmt=True)}
+    call = INSTAGRAM_SUBJECT.call(FakeHttp(lambda _sent: Answer(200, {"data": [said("#soup", made)]}, headers)))
+    assert isinstance(PLATFORM.reconcile(call, COMMENT, Doubt(NOW, None, frozenset())), kind)
 
 
 def test_comments_of_other_posts_of_ours_are_not_it() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import timedelta
+from email.utils import format_datetime
 
 import pytest
-from fake_http import NOW, Answer
+from fake_http import NOW, Answer, Sent
 from instagram_desk import Desk, forms, publishing
 from world_instagram import (
     FACEBOOK_SUBJECT,
@@ -313,6 +314,46 @@ def test_the_id_is_found_by_caption_type_and_time() -> None:
     ]
     desk.world.media = [*others, mine]
     assert desk.look(None, "4").remote_id == mine["id"]
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "found"),
+    [
+        (0, -61, False),
+        (-120, -119, True),
+        (-120, -181, False),
+        (3600, 3601, True),
+        (3600, 3539, False),
+    ],
+)
+@pytest.mark.parametrize("placement", ["feed", "story"])
+def test_instagrams_own_clock_decides_which_post_is_older(
+    placement: str, skew: float, made: float, found: bool
+) -> None:
+    desk = doubtful(draft_of("hi" if placement == "feed" else "", image(), placement=placement), arrives=True)
+    started = NOW - timedelta(seconds=70)
+    posted = started + timedelta(seconds=made)
+    desk.world.media[0]["timestamp"] = posted.strftime("%Y-%m-%dT%H:%M:%S+0000")
+
+    def clocked(sent: Sent) -> Answer:
+        answer = desk.world(sent)
+        if posted.timestamp() < int(sent.params.get("since", 0)):
+            answer = Answer(200, {"data": []})  # Instagram leaves out what is older
+        return dataclasses.replace(
+            answer, headers={"Date": format_datetime(NOW + timedelta(seconds=skew), usegmt=True)}
+        )
+
+    outcome = desk.look(clocked)
+    assert isinstance(outcome, Found if found else Inconclusive), outcome
+    # Asked once more only where something that now counts was left out.
+    lists = [sent for sent in desk.http.sent if sent.path.endswith(("/media", "/stories"))]
+    assert len(lists) == (2 if skew < 0 and placement == "feed" else 1)
+
+
+def test_a_clock_of_instagrams_that_cannot_be_compared_proves_nothing() -> None:
+    desk = doubtful(draft_of("hi", image()), arrives=True)
+    date = {"Date": format_datetime(NOW + timedelta(days=3), usegmt=True)}
+    assert isinstance(desk.look(lambda sent: dataclasses.replace(desk.world(sent), headers=date)), Inconclusive)
 
 
 def test_missing_captions_leave_time_and_type() -> None:

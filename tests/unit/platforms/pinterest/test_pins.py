@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -306,6 +307,34 @@ def test_taken_and_older_pins_are_not_ours_and_the_oldest_wins() -> None:
     assert look(pins)[0].remote_id == "10"
     assert look(pins, taken=("10",))[0].remote_id == "20"
     assert look(pins, taken=("10", "20", "30"))[0] == Absent()
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "kind"),
+    [
+        (0, -59, Found),
+        (0, -61, Absent),
+        # Our clock is two minutes ahead: the pin seems to be from before the attempt.
+        (-120, -119, Found),
+        (-120, -181, Absent),
+        # Our clock is behind: an older pin of the same words seems to be from after it.
+        (3600, 3601, Found),
+        (3600, 3539, Absent),
+        (3 * 86_400, 0, Inconclusive),
+    ],
+)
+def test_pinterests_own_clock_decides_what_is_older(skew: float, made: float, kind: type) -> None:
+    headers = {"Date": format_datetime(NOW + timedelta(seconds=skew), usegmt=True)}
+    answer = dataclasses.replace(page(pin("9", made)), headers=headers)
+    assert isinstance(look(answer)[0], kind)
+    # A section and its board are two lists, and one clock.
+    assert isinstance(look(answer, draft(board_section="Salads"))[0], kind)
+
+
+def test_what_is_too_late_to_be_ours_is_so_by_pinterests_clock() -> None:
+    headers = {"Date": format_datetime(NOW + timedelta(hours=1), usegmt=True)}
+    cold = dataclasses.replace(page(pin("9", 3610, description="Cold soup")), headers=headers)
+    assert isinstance(look(cold)[0], Inconclusive)
 
 
 def test_a_pin_without_words_is_never_told_from_another() -> None:

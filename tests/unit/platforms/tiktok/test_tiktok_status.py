@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -227,6 +228,26 @@ def shown(text: str, at_s: float = 0, post_id: str = "1", **more: Any) -> dict[s
 )
 def test_a_lost_answer_is_looked_for_among_public_posts(videos: list[dict[str, Any]], kind: type) -> None:
     assert isinstance(visit("reconcile", listed(*videos), {}), kind)
+
+
+@pytest.mark.parametrize(
+    ("skew", "made", "kind"),
+    [
+        (0, -59, Found),
+        (0, -61, Inconclusive),
+        # Our clock is two minutes ahead: the post seems to be from before the attempt.
+        (-120, -119, Found),
+        (-120, -181, Inconclusive),
+        # Our clock is behind: an older post of the same words seems to be from after it.
+        (3600, 3601, Found),
+        (3600, 3539, Inconclusive),
+        (3 * 86_400, 3 * 86_400, Inconclusive),
+    ],
+)
+def test_tiktoks_own_clock_decides_what_is_older(skew: float, made: float, kind: type) -> None:
+    rows = listed(shown("Soup and bread, twice", at_s=made - 70))
+    date = {"Date": format_datetime(NOW + timedelta(seconds=skew), usegmt=True)}
+    assert isinstance(visit("reconcile", lambda sent: dataclasses.replace(rows(sent), headers=date), {}), kind)
 
 
 def test_the_oldest_match_wins_and_ids_of_others_do_not_count() -> None:
