@@ -82,12 +82,12 @@ class Pinterest:
         threads=False,
         quotas=(
             Quota("pinterest-writes-1min", 100, 60, source="Pinterest API v5 rate limits (org_write), 2026"),
-            # The trial tier's limit is the app's; it is counted for each account, so that more than one may still be
-            # told to wait by Pinterest itself.
+            # The trial tier's limit is the app's: all of its accounts share it.
             Quota(
                 "pinterest-trial-writes-24h",
                 300,
                 86_400,
+                scope="app",
                 source="Pinterest API v5 rate limits (org_write, trial), 2026",
                 call=TRIAL_CALL,
             ),

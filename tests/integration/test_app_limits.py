@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from db.session import transaction
@@ -49,6 +50,15 @@ def test_an_app_limit_counts_all_accounts_of_the_app_and_says_when_there_is_a_pl
     assert (found.name, found.count) == ("app-3", 3)
     age = database.one("SELECT EXTRACT(EPOCH FROM :t - clock_timestamp())", t=found.until)
     assert 3600 - 30 < age <= 3600
+
+
+def test_an_app_limit_of_one_call_counts_that_call_alone(
+    scheduled: Callable[..., int], database: Any, settings: Any
+) -> None:
+    attempts(database, scheduled(at="2031-01-01T10:00Z"), count=3)
+    with transaction(settings.database()) as conn:
+        assert app_full(conn, "fake:a", [replace(SHARED, call="another")]) is None
+        assert app_full(conn, "fake:a", [replace(SHARED, call="c")]) is not None
 
 
 def test_what_was_not_published_does_not_count(scheduled: Callable[..., int], database: Any, settings: Any) -> None:

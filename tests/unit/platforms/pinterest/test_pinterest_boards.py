@@ -176,7 +176,10 @@ def test_the_scopes_of_secret_boards_are_asked_for_on_demand() -> None:
 def test_an_app_on_trial_has_its_day(tier: str, limits: list[int]) -> None:
     account = dataclasses.replace(PINTEREST_SUBJECT.account, facts={"tier": tier})
     call = PLATFORM.publishing_call(Draft("hi", account, (picture(),), {"board": "1"}))
-    assert [quota.count for quota in PLATFORM.capabilities.quotas if quota.call in {"", call.name}] == limits
+    found = [quota for quota in PLATFORM.capabilities.quotas if quota.call in {"", call.name}]
+    assert [quota.count for quota in found] == limits
+    # On trial the limit is the app's: two accounts of one app have one day together.
+    assert [quota.scope for quota in found] == ["account", "app"][: len(limits)]
 
 
 @pytest.mark.parametrize(
