@@ -315,15 +315,17 @@ def revise(
     status: Status,
     by: str,
     why: str,
+    ended: bool = False,
     **values: Any,
 ) -> int | None:
     """Changes what a row says without changing its status (an edit, a new time), with a new generation.
 
     Only where nothing is leased: a worker that holds the row must lose it by a change of status.
 
+    :param ended: of a row that is over: it stays so, with its reason and its dead letter.
     :returns: the new generation, or None: stale.
     """
-    if status in LEASED or status in TERMINAL:
+    if status in LEASED or (status in TERMINAL) is not ended or status is Status.PUBLISHED:
         raise ForbiddenTransition(f"{status} cannot be revised")
     row = conn.execute(
         update(posts)

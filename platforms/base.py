@@ -263,7 +263,8 @@ class RateLimited:
     message: str
     http_status: int | None = None
     scope: str = "account"
-    """``account`` or ``app``: who has to wait."""
+    """Who has to wait: ``account`` (all of its posts), ``app`` (all of its accounts), or ``post`` (this one alone: a limit
+    that others of the account do not meet, such as the day's videos)."""
 
 
 @dataclass(frozen=True)
@@ -463,6 +464,15 @@ class HasSequels(Protocol):
 
     def sequels(self, draft: Draft) -> tuple[Draft, ...]:
         """What follows this draft once it is public, in order: each gets an attempt and a checkpoint of its own."""
+        ...
+
+
+@runtime_checkable
+class HasOwnMediaRules(Protocol):
+    """A module whose accounts' servers have limits of their own for media (the instances of one platform)."""
+
+    def media_rule(self, rule: MediaRule, account: AccountRef) -> MediaRule:
+        """The rule of a placement as the account's server has it; pure, from the account's facts."""
         ...
 
 

@@ -73,6 +73,8 @@ def split(target: str) -> tuple[str, str]:
         raise UnknownAccount(f"{target!r} does not name an account; write PLATFORM:NAME, such as x:acme")
     if platform not in registry.names():
         raise UnknownAccount(f"There is no platform {platform!r}; there are: {', '.join(registry.names())}")
+    if not NAME.fullmatch(name):
+        raise UnknownAccount(f"{name!r} cannot be an account's name: letters, digits and . _ - only, 63 at most")
     return platform, name
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, select
 from sqlalchemy import text as sql
 
 from db.models import Account, PostVersion, Transition, table_of
 from db.states import Status
+from db.transitions import revise
 from platforms.base import Violation
 from scheduler import accounts, intake, posts
 from scheduler.api import _connection, attach_media, insert_version
@@ -249,7 +250,9 @@ def _repoint(
         **_window(conn, row, new.post, settings),
     }
     if Status(row.status) in ENDED:
-        _mend(conn, row, by=by, **values)
+        # It stays so, with its reason and its dead letter, until a person replays it.
+        status = Status(row.status)
+        revise(conn, row.id, generation=row.generation, status=status, by=by, why="edited", ended=True, **values)
     else:
         again = {"available_at": row.due_at - lead, "error_code": None, "error_message": None}
         back_to_scheduled(conn, row, by=by, why="edited", **values, **again)
@@ -266,23 +269,3 @@ def _window(conn: Connection, row: Row[Any], post: PostOptions, settings: Settin
     window = timedelta(minutes=post.window_minutes or settings.window_minutes)
     begins = max(row.due_at, row.window_ends_at - window_of(row))
     return {"window_seconds": int(window.total_seconds()), "window_ends_at": begins + window}
-
-
-def _mend(conn: Connection, row: Row[Any], *, by: str, **values: Any) -> None:
-    """New content for a (locked) row that is over. It stays so, with its reason and its dead letter; like every change
-    it raises the generation, and it is written into the history."""
-    conn.execute(
-        update(table)
-        .where(table.c.id == row.id)
-        .values(generation=table.c.generation + 1, updated_at=func.clock_timestamp(), **values)
-    )
-    conn.execute(
-        insert(history).values(
-            scheduled_post_id=row.id,
-            generation=row.generation + 1,
-            from_status=row.status,
-            to_status=row.status,
-            by=by,
-            why="edited",
-        )
-    )

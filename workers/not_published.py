@@ -50,6 +50,8 @@ def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int
 def note_account(conn: Connection, account_id: int, token_version: int, outcome: AuthExpired | RateLimited) -> None:
     """What an answer says about the account itself (or, of an app's limit, about all that share the app)."""
     if isinstance(outcome, RateLimited):
+        if outcome.scope == "post":
+            return
         scope = accounts.c.id == account_id
         if outcome.scope == "app":
             one = select(accounts.c.platform, accounts.c.app).where(accounts.c.id == account_id).subquery()

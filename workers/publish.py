@@ -228,7 +228,8 @@ def _call(settings: Settings, intent: Intent, http: Client) -> PublishOutcome:
     try:
         return work.module.publish(work.call(http, saved), work.draft)
     except FenceExpired:
-        return NotSent(FENCE, "too much time passed before the first byte; nothing was sent")
+        # A module that publishes by two requests may have sent the first of them.
+        return _unfinished(http, FENCE, "too much time passed before the first byte; nothing was sent")
     except TransportError as error:
         if http.publish_sent:
             return Unknown(error.code, error.detail)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from platforms.base import AuthExpired, Call, Effect, Json, NotSent, Rejected, Reply
+from platforms.base import AuthExpired, Call, Effect, Json, NotSent, RateLimited, Rejected, Reply
 from platforms.bluesky import api
 from platforms.outcomes import mapping
 
@@ -128,9 +128,9 @@ def _refused_upload(call: Call, reply: Reply) -> api.Refusal:
         words = "Bluesky takes videos only from accounts whose e-mail address is confirmed."
         return Rejected("email_unconfirmed", words, status)
     if error == "DailyLimitExceeded" or _DAILY.search(message):
-        # Not RateLimited: the account's other posts do not have to wait for its videos.
+        # Its other posts do not have to wait for its videos.
         words = f"Bluesky takes no more videos from this account today: {message}"
-        return NotSent("daily_videos", words, status, retry_after_s=DAILY_PAUSE_S)
+        return RateLimited(call.now() + timedelta(seconds=DAILY_PAUSE_S), words, status, scope="post")
     if error == "UploadForbidden" or _FORBIDDEN.search(message):
         return Rejected("video_forbidden", f"Bluesky takes no videos from this account: {message}", status)
     if error in _LATER_ERRORS or _LATER.search(message):

@@ -108,8 +108,8 @@ def refusal(call: Call, reply: Reply) -> Refusal:
         # For the account alone: the cap on active creators does not stop those who have posted today.
         return RateLimited(now + CAP_WAIT, message, status)
     if code in _PENDING:
-        # For this post alone: a limit would hold back the account's direct posts as well.
-        return NotSent(code, message, status, CAP_WAIT.total_seconds())
+        # The account's direct posts do not have to wait for its inbox.
+        return RateLimited(now + CAP_WAIT, message, status, scope="post")
     if code == "rate_limit_exceeded" or status == 429:
         until = moment(reply.headers.get("retry-after"), now)
         return RateLimited(max(until or now, now + MINUTE), message, status)

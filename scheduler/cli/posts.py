@@ -12,6 +12,7 @@ from platforms.base import AccountRef
 from scheduler import accounts, changes, costs, intake
 from scheduler import posts as store
 from scheduler.api import database, first_part, schedule
+from scheduler.arguments import options_given
 from scheduler.changes import Changes
 from scheduler.checking import check_one
 from scheduler.cli.known import must_exist
@@ -145,7 +146,7 @@ def check(
     """
     with told(as_json=as_json):
         settings = current()
-        chosen = options_of(option)
+        chosen = options_given(options_of(option))
         first_part([text, *part] if part else text, chosen)
         arrived, general = intake.look_at(media_of(media, alt), settings)
         of_post, bad = post_options(chosen)

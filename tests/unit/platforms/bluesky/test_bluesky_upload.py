@@ -118,8 +118,6 @@ def test_an_address_that_comes_a_little_later_is_taken() -> None:
         (Answer(401, {"error": "AuthMissing"}), NotSent, "video_pass_refused"),
         (Answer(400, {"error": "ExpiredToken", "message": "jwt expired"}), NotSent, "video_pass_refused"),
         (Answer(401, b""), NotSent, "video_pass_refused"),
-        (Answer(400, {"error": "DailyLimitExceeded", "message": "daily"}), NotSent, "daily_videos"),
-        (Answer(400, {"error": "x", "message": "User has exceeded daily upload bytes limit"}), NotSent, "daily_videos"),
         (Answer(403, {"error": "x", "message": "User is not allowed to upload videos"}), Rejected, "video_forbidden"),
         (Answer(403, {"error": "UploadForbidden", "message": "no"}), Rejected, "video_forbidden"),
         (Answer(400, {"error": "x", "message": "Uploading is disabled at the moment"}), NotSent, "video_busy"),
@@ -142,11 +140,18 @@ def test_an_unconfirmed_address_is_told_whatever_the_service_calls_it() -> None:
     assert outcome.code == "email_unconfirmed"
 
 
-def test_a_days_videos_are_no_limit_of_the_account() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": "DailyLimitExceeded", "message": "daily"},
+        {"error": "x", "message": "User has exceeded daily upload bytes limit"},
+    ],
+)
+def test_a_days_videos_are_no_limit_of_the_account(said: dict[str, str]) -> None:
     """What waits for the account otherwise is not held up by it."""
-    outcome = Visits(Answer(400, {"error": "DailyLimitExceeded"}))()
-    assert isinstance(outcome, NotSent)
-    assert (outcome.retry_after_s or 0) >= 600
+    outcome = Visits(Answer(400, said))()
+    assert isinstance(outcome, RateLimited)
+    assert outcome.scope == "post"
 
 
 def test_the_session_that_a_pass_is_asked_with_may_have_run_out() -> None:

@@ -139,9 +139,9 @@ def test_a_full_inbox_says_nothing_of_the_account(where: str) -> None:
     full = no(403, "spam_risk_too_many_pending_share")
     call = UPLOADS.call(FakeHttp(lambda sent: full if where in sent.path else world(sent)))
     outcome = PLATFORM.prepare(call, UPLOADS.drafts["inbox-upload" if where == "init" else "upload"])
-    # A limit would hold back all that the account posts.
-    assert isinstance(outcome, NotSent)
-    assert outcome.retry_after_s == timedelta(hours=6).total_seconds()
+    # Its direct posts need not wait.
+    assert isinstance(outcome, RateLimited)
+    assert (outcome.until, outcome.scope) == (call.now() + timedelta(hours=6), "post")
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------
