@@ -51,6 +51,9 @@ class Subject:
     """How the platform says that a refresh token is dead; None where nothing is refreshed."""
     revoked: Answer | None = None
     """How the platform says, to any request, that the access was taken back; None: not tried."""
+    needs_no_access: Callable[[Sent], bool] = lambda _sent: False
+    """Which requests are made without the access (an upload's own address, a public list): they are answered as ever,
+    whatever was taken back."""
 
     def call(
         self,

@@ -262,17 +262,28 @@ def revoked(subject: Subject, draft: Draft) -> None:
     platform = subject.platform
     world = subject.world()
     checkpoint = prepared(subject, draft, world)
-    http = FakeHttp(lambda _sent: answer)
-    steps: list[Any] = [platform.publish(subject.call(http, checkpoint), draft)]
-    if http.sent and platform.needs_prepare(draft):
-        before = len(http.sent)
-        outcome = platform.prepare(subject.call(http), draft)
-        # One that needs nothing of the platform has nothing to be refused.
-        steps += [outcome] if len(http.sent) > before else []
+    refused: list[Sent] = []
+
+    def taken_back(sent: Sent) -> Answer | Exception:
+        if subject.needs_no_access(sent):
+            return world(sent)
+        refused.append(sent)
+        return answer
+
+    call = subject.call(FakeHttp(taken_back), checkpoint)
+    outcome: Any = platform.publish(call, draft)
+    if isinstance(outcome, Processing):
+        # What publishes needed no access; how it went is asked with it.
+        call.checkpoint.update(outcome.checkpoint or {})
+        outcome = platform.poll(call, draft)
+    steps = [outcome]
+    if platform.needs_prepare(draft):
+        before = len(refused)
+        outcome = platform.prepare(subject.call(FakeHttp(taken_back)), draft)
+        # One that needs nothing of the account has nothing to be refused.
+        steps += [outcome] if len(refused) > before else []
     if platform.publishing_call(draft).reconcile is not ReconcileKind.NONE:
-        steps.append(
-            _look(subject, draft, FakeHttp(lambda _sent: answer), _doubtful(subject, draft, arrives=True)[1], [])
-        )
+        steps.append(_look(subject, draft, FakeHttp(taken_back), _doubtful(subject, draft, arrives=True)[1], []))
     assert {type(outcome) for outcome in steps} == {AuthExpired}, steps
 
 
@@ -337,10 +348,10 @@ def prepare_resumes(subject: Subject, draft: Draft) -> None:
 
 
 def _doubtful(subject: Subject, draft: Draft, *, arrives: bool) -> tuple[World, dict[str, Any]]:
-    """A world in which the publishing call was executed or not, and in both cases was not answered."""
+    """A world in which the publishing call was executed or not, and in both cases was reset instead of answered."""
     world = subject.world()
     checkpoint = prepared(subject, draft, world)
-    error = TransportError("no answer in time", sent=True)
+    error = TransportError("the connection was reset", sent=True)
 
     def lossy(sent: Sent) -> Answer | Exception:
         if sent.effect is not Effect.PUBLISHES:
@@ -362,7 +373,7 @@ def _look(subject: Subject, draft: Draft, http: FakeHttp, checkpoint: dict[str, 
 
 
 def reconcile_finds(subject: Subject, draft: Draft) -> None:
-    """What arrived is found, unless another post of ours holds it already."""
+    """What arrived before the connection was reset is found, unless another post of ours holds it already."""
     world, checkpoint = _doubtful(subject, draft, arrives=True)
     kind = subject.platform.publishing_call(draft).reconcile
     found = _look(subject, draft, FakeHttp(world), checkpoint, [])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from conformance import Case, cases
-from worlds import PINTEREST_SUBJECT, X_SUBJECT, of_each_kind
+from worlds import PINTEREST_SUBJECT, X_BY_SIGNATURE, X_SUBJECT, of_each_kind
 
-CASES = [case for subject in (X_SUBJECT, PINTEREST_SUBJECT) for case in (*cases(subject), *of_each_kind(subject))]
+SUBJECTS = (X_SUBJECT, X_BY_SIGNATURE, PINTEREST_SUBJECT)
+CASES = [case for subject in SUBJECTS for case in (*cases(subject), *of_each_kind(subject))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

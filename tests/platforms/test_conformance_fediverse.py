@@ -7,7 +7,9 @@ from conformance import Case, cases
 from world_bluesky import BLUESKY_SUBJECT
 from world_mastodon import MASTODON_SUBJECT
 
+SUBJECTS = (BLUESKY_SUBJECT, MASTODON_SUBJECT)
 
-@pytest.mark.parametrize("case", [*cases(BLUESKY_SUBJECT), *cases(MASTODON_SUBJECT)], ids=str)
+
+@pytest.mark.parametrize("case", [case for subject in SUBJECTS for case in cases(subject)], ids=str)
 def test_conformance(case: Case) -> None:
     case.run()

@@ -206,4 +206,6 @@ BLUESKY_SUBJECT = Subject(
         Refusal("limited-silently", Answer(429, b""), RateLimited),
     ],
     refresh_refused=Answer(401, {"error": "AuthenticationRequired", "message": "Invalid identifier or password"}),
+    revoked=_error(400, "InvalidToken", "Token has been revoked"),
+    needs_no_access=lambda sent: sent.path.endswith("resolveHandle"),
 )

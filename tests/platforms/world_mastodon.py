@@ -139,6 +139,7 @@ MASTODON_SUBJECT = Subject(
             options={"visibility": "unlisted", "language": "en"},
         ),
         "images": Draft("Two", MASTODON_ACCOUNT, (picture(alt="one"), picture(300_000, sha="b"))),
+        "gif": Draft("It moves", MASTODON_ACCOUNT, (picture(kind=MediaKind.GIF),)),
         "video": Draft("", MASTODON_ACCOUNT, (CLIP,), {"sensitive": True}),
         "part": Draft("And then?", MASTODON_ACCOUNT, part=2, parts=3, reply_to=ReplyTo("1090", "1089")),
         "warned": Draft("Rosebud", MASTODON_ACCOUNT, options={"spoiler_text": "How it ends"}),
@@ -185,4 +186,5 @@ MASTODON_SUBJECT = Subject(
         ),
         Refusal("limited-silently", Answer(429, b""), RateLimited),
     ],
+    revoked=_error(401, "The access token was revoked"),
 )

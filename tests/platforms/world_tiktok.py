@@ -233,6 +233,8 @@ UPLOADS = LooksLater(
         Refusal("range-unclear", Answer(416, b""), Unknown),
     ],
     refresh_refused=Answer(200, {"error": "invalid_grant", "error_description": "dead", "log_id": "1"}),
+    revoked=no(401, "access_token_invalid"),
+    needs_no_access=lambda sent: sent.method == "PUT",
 )
 
 PULLS = dataclasses.replace(
@@ -240,6 +242,7 @@ PULLS = dataclasses.replace(
     drafts={
         "photos": draft_of("Two <3", photo(), photo("q"), title="Soup", cover_index=1),
         "pull": draft_of("By URL", video(url="https://media.example/v.mp4"), media="url"),
+        "private-pull": draft_of("By URL", video(url="https://media.example/v.mp4"), media="url", **PRIVATE),
         "private-photos": draft_of("Mine", photo(), **PRIVATE),
         "inbox-photos": Draft("Draft", TIKTOK_ACCOUNT, (photo(),), {"mode": "inbox", "title": "t"}),
         "inbox-pull": Draft(
@@ -264,9 +267,16 @@ PULLS = dataclasses.replace(
         Refusal("too-many", no(403, "spam_risk_too_many_posts"), RateLimited, waits(3600)),
         Refusal("too-many-200", no(200, "spam_risk_too_many_posts"), RateLimited, waits(3600)),
         # No limit of the account's: that would hold back its direct posts.
-        Refusal("pending", no(403, "spam_risk_too_many_pending_share"), NotSent, lambda o: o.retry_after_s >= 3600),
+        Refusal("pending", no(403, "spam_risk_too_many_pending_share"), RateLimited, lambda o: o.scope == "post"),
         Refusal("user-cap", no(403, "reached_active_user_cap"), RateLimited, lambda o: o.scope == "account"),
         Refusal("limited", no(429, "rate_limit_exceeded"), RateLimited, waits(60)),
+        # No document says that it comes; an edge may send it.
+        Refusal(
+            "limited-until",
+            dataclasses.replace(no(429, "rate_limit_exceeded"), headers={"Retry-After": "90"}),
+            RateLimited,
+            waits(90),
+        ),
         Refusal("unverified", no(403, "url_ownership_unverified"), Rejected, alert),
         Refusal("unaudited", no(403, "unaudited_client_can_only_post_to_private_accounts"), Rejected, alert),
         Refusal("token", no(401, "access_token_invalid"), AuthExpired, lambda o: not o.permanent),

@@ -327,7 +327,21 @@ X_SUBJECT = Subject(
         Refusal("limited-silently", Answer(429, b""), RateLimited),
     ],
     refresh_refused=Answer(400, {"error": "invalid_request", "error_description": "Value passed was invalid."}),
+    revoked=Answer(401, {"title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized"}),
 )
+
+X_BY_SIGNATURE = dataclasses.replace(
+    X_SUBJECT,
+    credentials={"consumer_key": "ck", "consumer_secret": "cs", "token": "t", "token_secret": "ts"},
+    drafts={"signed": Draft("Tea", X_ACCOUNT), "signed-images": Draft("Two", X_ACCOUNT, (picture(alt="one"),))},
+    refusals=[
+        Refusal("unrenewable", Answer(401, {"title": "Unauthorized"}), AuthExpired, _permanent),
+        # This machine's clock is wrong, and the account is not.
+        Refusal("signed-too-early", Answer(401, {"errors": [{"code": 135}]}), NotSent, lambda o: o.retry_after_s > 0),
+    ],
+    refresh_refused=None,
+)
+"""The same by OAuth 1.0a."""
 
 BOARDS = [
     {"id": "1", "name": "Recipes", "privacy": "PUBLIC", "sections": [{"id": "11", "name": "Salads"}]},
