@@ -106,12 +106,21 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if found["lifetime_of_prepared_s"]:
         facts.insert(8, ("what was prepared stays good for", duration(found["lifetime_of_prepared_s"])))
-    prices = {cost["words"]: cost for kind in found["kinds"] if (cost := kind["cost"])}
-    if prices:
-        least = min(prices.values(), key=lambda cost: float(cost["amount"]))
-        facts.append(("cost", f"from {least['amount']} {least['currency']} ({least['words']}; {least['source']})"))
+    if found["options_source"]:
+        facts.insert(1, ("options from", found["options_source"]))
+    if found["prices"]:
+        sources = "; ".join(dict.fromkeys(price["source"] for price in found["prices"]))
+        facts.append(("cost", f"{'; '.join(_price(price) for price in found['prices'])} ({sources})"))
     facts += [(f"scopes ({one['way']})", f"{' '.join(one['scopes'])} ({one['source']})") for one in found["sign_in"]]
     return facts
+
+
+def _price(price: dict[str, str]) -> str:
+    """An amount and what it is for, such as "$0.200 (a post with a link)"."""
+    amount = price["amount"]
+    money = f"${amount}" if price["currency"] == "USD" else f"{amount} {price['currency']}"
+    # Where it is for one thing alone, its words end with the same amount.
+    return f"{money} ({price['words'].removesuffix(f' {amount}')})"
 
 
 def _tables(found: dict[str, Any]) -> list[Table]:
@@ -128,12 +137,17 @@ def _tables(found: dict[str, Any]) -> list[Table]:
     quotas = _table("Quotas", "at most", "of", "source")
     for one in found["quotas"]:
         quotas.add_row(quota(one), one["scope"], Text(one["source"]))
-    options = _table(f"Options (--option {found['name']}.KEY=VALUE)", "key", "value", "default", "help")
+    rows: list[tuple[str, dict[str, Any]]] = []
     for option in found["options"]:
-        for depth, one in [(0, option), *((1, inner) for inner in option["fields"])]:
-            key = f"{option['name']}.{one['name']}" if depth else one["name"]
-            default = "required" if one["required"] else plain(one["default"])
-            options.add_row(Text(key), Text(one["type"]), Text(default), Text(shortened(one["help"])))
+        rows += [(option["name"], option), *((f"{option['name']}.{one['name']}", one) for one in option["fields"])]
+    # Most often one document stands for all of them, and has been named.
+    others = any(one["source"] != found["options_source"] for _, one in rows)
+    headings = ("key", "value", "default", "help", *(("source",) if others else ()))
+    options = _table(f"Options (--option {found['name']}.KEY=VALUE)", *headings)
+    for key, one in rows:
+        default = "required" if one["required"] else plain(one["default"])
+        cells = (key, one["type"], default, shortened(one["help"]), *((one["source"] or "-",) if others else ()))
+        options.add_row(*map(Text, cells))
     names = _table("Credentials (schedulerx accounts add)", "field", "needed", "secret", "help")
     for field in found["credentials"]:
         cells = (field["name"], plain(field["required"]), plain(field["secret"]), shortened(field["help"]))

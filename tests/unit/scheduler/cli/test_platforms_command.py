@@ -47,6 +47,42 @@ def test_show_tells_limits_sources_options_and_credentials(name: str) -> None:
     assert "\x1b[" not in out
 
 
+def test_show_tells_every_price_and_not_the_least_alone() -> None:
+    flat = " ".join(run("show", "x").split())
+    assert "cost: $0.015 (a post); $0.200 (a post with a link) (X API pay-per-use price list" in flat
+    assert "cost:" not in run("show", "bluesky")
+
+
+def test_a_price_keeps_what_it_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = capabilities.describe
+    prices = [
+        {"amount": "1.10", "currency": "EUR", "words": "a post 1.00, 2 alt texts at 0.05", "source": "list A"},
+        {"amount": "2", "currency": "EUR", "words": "a film 2", "source": "list B"},
+    ]
+    monkeypatch.setattr(capabilities, "describe", lambda module: {**describe(module), "prices": prices})
+    flat = " ".join(run("show", "x").split())
+    assert "cost: 1.10 EUR (a post 1.00, 2 alt texts at 0.05); 2 EUR (a film) (list A; list B)" in flat
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_show_tells_where_options_come_from(name: str) -> None:
+    found = capabilities.describe(capabilities.find(name))
+    assert found["options_source"]
+    assert f"options from: {found['options_source']}" in " ".join(run("show", name).split())
+
+
+def test_an_option_with_a_source_of_its_own_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = capabilities.describe(capabilities.find("x"))
+    for option in found["options"]:
+        if option["name"] == "poll":
+            option["source"] = "Polls, 2026"
+    found["options_source"] = ""
+    monkeypatch.setattr(capabilities, "describe", lambda _module: found)
+    out = run("show", "x")
+    assert "Polls, 2026" in out
+    assert "options from" not in out
+
+
 def test_an_unknown_name_ends_with_2_and_the_names() -> None:
     assert ", ".join(NAMES) in run("show", "myspace", code=2)
     told = json.loads(run("show", "myspace", "--json", code=2))
