@@ -57,6 +57,8 @@ def place(width: int, height: int, bounds: Bounds, fit: str, *, shrink: float = 
     :param fit: ``refuse``, ``pad`` or ``crop``.
     :param shrink: makes it smaller still, 0 < shrink <= 1 (to save bytes).
     """
+    if (bounds.min_width, bounds.min_height) == (bounds.max_width, bounds.max_height):
+        return _exactly(width, height, bounds.max_width, bounds.max_height, fit) if shrink == 1.0 else None
     crop_width, crop_height = width, height
     if not bounds.allows_ratio(width, height):
         if fit == "refuse":
@@ -84,6 +86,28 @@ def place(width: int, height: int, bounds: Bounds, fit: str, *, shrink: float = 
     if not bounds.allows(canvas_width, canvas_height):
         return None
     return Placed(crop_width, crop_height, new_width, new_height, canvas_width, canvas_height)
+
+
+def same_ratio(width: int, height: int, wide: int, high: int) -> bool:
+    """Whether one size becomes the other by scaling, with less than a pixel of distortion."""
+    return abs(width * high - height * wide) <= max(width, height)
+
+
+def _exactly(width: int, height: int, wide: int, high: int, fit: str) -> Placed | None:
+    """The placement that gives this very size, where that is possible without enlarging."""
+    crop_width, crop_height = width, height
+    if not same_ratio(width, height, wide, high):
+        if fit == "refuse":
+            return None
+        if fit == "pad":
+            scale = min(1.0, wide / width, high / height)
+            inner = max(1, min(wide, round(width * scale))), max(1, min(high, round(height * scale)))
+            return Placed(width, height, *inner, wide, high)
+        crop_width = min(width, max(1, round(height * wide / high)))
+        crop_height = min(height, max(1, round(width * high / wide)))
+    if crop_width < wide - 1 or crop_height < high - 1:
+        return None
+    return Placed(crop_width, crop_height, wide, high, wide, high)
 
 
 def _padded(width: int, height: int, bounds: Bounds) -> tuple[int, int]:

@@ -226,6 +226,9 @@ def _fitted(
             if shrink < 1.0:
                 why = f"no quality without visible damage fits {recipe.max_bytes} bytes at full size"
                 actions.append(Action("downscale", f"{why}: to {picture.width} x {picture.height}"))
+            if mime == JPEG and picture.mode == "RGBA":
+                why = f"with transparency it does not fit {recipe.max_bytes} bytes; {recipe.background} is put behind"
+                actions.append(Action("flatten", why))
             if quality:
                 actions.append(Action("quality", f"encoded at {quality} of 100, {len(data_out)} bytes"))
             return mime, data_out
@@ -312,9 +315,7 @@ def _finish(picture: Image, profile: object, placed: Placed, recipe: Recipe) -> 
     if picture.mode == "RGBA" and not is_transparent(picture):
         picture = picture.convert("RGB")
     if picture.mode == "RGBA" and (recipe.flatten or padded or recipe.mime == JPEG):
-        behind = pil.new("RGB", picture.size, recipe.background)
-        behind.paste(picture, mask=picture.getchannel("A"))
-        picture = behind
+        picture = _flattened(picture, recipe.background)
     if padded:
         canvas = pil.new("RGB", (placed.canvas_width, placed.canvas_height), recipe.background)
         at = ((placed.canvas_width - picture.width) // 2, (placed.canvas_height - picture.height) // 2)
@@ -323,6 +324,14 @@ def _finish(picture: Image, profile: object, placed: Placed, recipe: Recipe) -> 
     # Encoders write the comments and profiles that they find here.
     picture.info = {}
     return picture
+
+
+def _flattened(picture: Image, background: str) -> Image:
+    from PIL import Image as pil  # noqa: N813 - the class is called Image too
+
+    behind = pil.new("RGB", picture.size, background)
+    behind.paste(picture, mask=picture.getchannel("A"))
+    return behind
 
 
 def _srgb(picture: Image, profile: object) -> Image:
@@ -365,6 +374,8 @@ def _encode(picture: Image, recipe: Recipe, note: bytes) -> tuple[str, bytes, in
         data = _save(picture, PNG, None, recipe, note)
         if len(data) <= recipe.max_bytes or recipe.fallback_mime is None:
             return PNG, data, None
+        if picture.mode == "RGBA" and recipe.fallback_mime == JPEG:
+            picture = _flattened(picture, recipe.background)
         data, quality = _by_quality(picture, recipe.fallback_mime, recipe, note)
         return recipe.fallback_mime, data, quality
     data, quality = _by_quality(picture, recipe.mime, recipe, note)

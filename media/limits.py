@@ -18,6 +18,8 @@ class VideoRule:
     max_height: int
     source: str
     """Document and date."""
+    max_pixels: int | None = None
+    """width x height of a picture of it."""
     min_width: int = 32
     min_height: int = 32
     min_ratio: float = 0.1
@@ -54,6 +56,10 @@ class VideoRule:
         if self.turnable and (width > height) != (wide > high):
             wide, high, least_wide, least_high = high, wide, least_high, least_wide
         ratios = self.min_ratio * (1 - slack), self.max_ratio * (1 + slack)
+        if self.max_pixels is not None and width * height > self.max_pixels:
+            scale = (self.max_pixels / (width * height)) ** 0.5
+            wide = max(least_wide, min(wide, int(width * scale)))
+            high = max(least_high, min(high, int(height * scale)))
         return Bounds(least_wide, least_high, wide, high, *ratios)
 
 
@@ -77,7 +83,9 @@ class MediaRule:
     max_ratio: float
     alt_text_limit: int | None
     source: str
-    """Document and date."""
+    """Document and date of every limit that ``ours`` and the comments in the table do not name."""
+    ours: str = ""
+    """Which limits no source states, and why we have them."""
     max_gif_bytes: int | None = None
     """None: an animated GIF is not taken as such."""
     max_gif_frames: int | None = None
@@ -85,12 +93,22 @@ class MediaRule:
     """width x height x frames."""
     max_gif_width: int | None = None
     max_gif_height: int | None = None
+    max_gif_area: int | None = None
+    """width x height of one frame."""
     exclusive_gif: bool = False
     """True: an animated GIF stands alone."""
     same_size: bool = False
     """True: all images of the post must have one size."""
+    same_ratio: bool = False
+    """True: all files of the post are shown in the ratio of the first."""
+    exactly: tuple[int, int] | None = None
+    """The one size that this picture must get, because others of its post have it (``media.sets``)."""
     max_image_pixels: int | None = None
     """width x height of a still picture."""
+    max_image_sides: int | None = None
+    """width + height of a still picture."""
+    max_total_bytes: int | None = None
+    """Of all files of a post together."""
     video: VideoRule | None = None
     """None: no videos."""
     max_videos: int = 1
@@ -112,11 +130,19 @@ class MediaRule:
         )
 
     def within(self, width: int, height: int) -> Bounds:
-        """``bounds`` for a picture of this size, with the limit of its area brought down to sides."""
-        most = self.max_image_pixels
-        if most is None or width * height <= most:
+        """``bounds`` for a picture of this size, with the limits of its area and of both sides together brought down
+        to sides.
+        """
+        if self.exactly is not None:
+            wide, high = self.exactly
+            return Bounds(wide, high, wide, high, wide / high, wide / high)
+        scale = 1.0
+        if self.max_image_pixels is not None:
+            scale = min(scale, (self.max_image_pixels / (width * height)) ** 0.5)
+        if self.max_image_sides is not None:
+            scale = min(scale, self.max_image_sides / (width + height))
+        if scale >= 1.0:
             return self.bounds
-        scale = (most / (width * height)) ** 0.5
         return replace(
             self.bounds,
             max_width=max(self.min_width, min(self.max_width, int(width * scale))),
@@ -130,7 +156,7 @@ class Problem:
 
     code: str
     """For machines, stable: ``ratio``, ``too_small``, ``animated``, ``gif_frames``, ``count``, ``mixed``,
-    ``too_short``, ``too_long``, ``no_videos``, ``no_pictures``."""
+    ``unequal_size``, ``unequal_ratio``, ``too_short``, ``too_long``, ``no_videos``, ``no_pictures`` ..."""
     message: str
     field: str = "media"
     file: str | None = None

@@ -17,7 +17,7 @@ from media.probe import CUTTABLE, DAMAGED_PROFILE, Probe
 from media.rules import MediaRule, becomes_video, violations
 from media.video_plan import VideoPlan
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Part of each recipe's hash. Raised whenever the same recipe would give other pixels, so that old renditions
 are not taken for new ones."""
 
@@ -172,6 +172,8 @@ def plan(probe: Probe, rule: MediaRule, *, options: Options = DEFAULTS, name: st
         background=options.background,
         quality=options.quality,
         quality_floor=min(QUALITY_FLOOR, options.quality),
+        # One of several that must be of one size cannot be made smaller alone.
+        ssim_floor=SSIM_FLOOR if rule.exactly is None else -1.0,
         flatten=flatten,
         drawing=probe.format in {"PNG", "GIF", "BMP"},
     )
@@ -253,14 +255,18 @@ def _reasons_to_draw(probe: Probe, rule: MediaRule, options: Options) -> list[Ac
     placed = place(probe.width, probe.height, within, options.fit)
     if placed is None:
         raise MediaRefused("cannot_fit", f"{where}: no size satisfies all limits")
+    ratios = f"{where} allows ratios from {rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
+    most = f"{where} takes at most {within.max_width} x {within.max_height}"
+    if rule.exactly is not None:
+        ratios = most = f"all pictures of this post get one size, {within.max_width} x {within.max_height}"
     if (placed.crop_width, placed.crop_height) != (probe.width, probe.height):
-        why = f"{where} allows ratios from {rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
+        why = ratios
         actions.append(Action("crop", f"{why}: to {placed.crop_width} x {placed.crop_height}"))
     if (placed.width, placed.height) != (placed.crop_width, placed.crop_height):
-        why = f"{where} takes at most {within.max_width} x {within.max_height}"
+        why = most
         actions.append(Action("downscale", f"{why}: to {placed.width} x {placed.height}"))
     if (placed.canvas_width, placed.canvas_height) != (placed.width, placed.height):
-        why = f"{where} allows ratios from {rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
+        why = ratios
         actions.append(Action("pad", f"{why}: to {placed.canvas_width} x {placed.canvas_height}"))
     if probe.size > rule.max_image_bytes:
         why = f"{probe.size} bytes are more than the {rule.max_image_bytes} that {where} takes"
@@ -283,7 +289,7 @@ def _target(probe: Probe, rule: MediaRule) -> tuple[str, str | None]:
     if mime != PNG:
         return mime, None
     # A photograph stored as PNG gets smaller only as something else; transparency stays where it can.
-    fallback = None if lossy is None or (probe.has_alpha and lossy == JPEG) else lossy
+    fallback = None if lossy is None or (probe.has_alpha and lossy == JPEG and rule.exactly is None) else lossy
     if fallback and probe.mime == PNG and probe.size > rule.max_image_bytes:
         return fallback, None
     return mime, fallback

@@ -5,7 +5,6 @@ Used by ``schedulerx check``, by ``schedule()`` and by the workers alike. The li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from media.geometry import FITS, place
@@ -15,7 +14,7 @@ from media.rulebook import RULES
 if TYPE_CHECKING:
     from media.probe import Probe
 
-__all__ = ["RULES", "MediaRule", "Problem", "VideoRule", "rule", "violations", "violations_of_set"]
+__all__ = ["RULES", "MediaRule", "Problem", "VideoRule", "rule", "violations"]
 
 MAX_REPEATED_S = 60.0
 """The longest that a short animation is repeated to reach the least duration of a platform."""
@@ -62,7 +61,7 @@ def _image_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, 
     if probe.width < rule.min_width or probe.height < rule.min_height:
         least = f"{rule.min_width} x {rule.min_height}"
         return [("too_small", f"{size} pixels are fewer than the {least} that it asks for")]
-    if fit == "refuse" and not rule.bounds.allows_ratio(probe.width, probe.height):
+    if fit == "refuse" and rule.exactly is None and not rule.bounds.allows_ratio(probe.width, probe.height):
         limits = f"{rule.min_ratio:.3g} to {rule.max_ratio:.3g}"
         message = f"{size} has the ratio {probe.width / probe.height:.3g}, allowed is {limits}; pad or crop it"
         return [("ratio", message)]
@@ -84,6 +83,9 @@ def _gif_problems(probe: Probe, rule: MediaRule) -> list[tuple[str, str]]:
     pixels = probe.width * probe.height * probe.frames
     if rule.max_gif_pixels is not None and pixels > rule.max_gif_pixels:
         found.append(("gif_pixels", f"{pixels} pixels in all frames are more than {rule.max_gif_pixels}"))
+    area = probe.width * probe.height
+    if rule.max_gif_area is not None and area > rule.max_gif_area:
+        found.append(("gif_dimensions", f"{area} pixels are more than the {rule.max_gif_area} of a GIF"))
     widest, highest = rule.max_gif_width or rule.max_width, rule.max_gif_height or rule.max_height
     if probe.width > widest or probe.height > highest:
         size = f"{probe.width} x {probe.height}"
@@ -116,29 +118,4 @@ def _video_problems(probe: Probe, rule: MediaRule, fit: str) -> list[tuple[str, 
     elif place(probe.width, probe.height, bounds, fit) is None:
         least = f"{bounds.min_width} x {bounds.min_height}"
         found.append(("too_small", f"{size} pixels cannot be brought into a shape of at least {least}"))
-    return found
-
-
-def violations_of_set(probes: Sequence[Probe], rule: MediaRule, *, still: bool = False) -> list[Problem]:
-    """What is wrong with the files of one post together: how many, mixed kinds, unequal sizes."""
-    where = f"{rule.platform} {rule.placement}"
-    found = []
-    count = len(probes)
-    if not rule.min_count <= count <= rule.max_count:
-        if rule.min_count == rule.max_count:
-            asked = f"exactly {rule.min_count}"
-        elif count < rule.min_count:
-            asked = f"at least {rule.min_count}"
-        else:
-            asked = f"at most {rule.max_count}"
-        found.append(Problem("count", f"{where}: {count} files given, {asked} wanted"))
-    videos = sum(becomes_video(probe, rule, still=still) for probe in probes)
-    if rule.exclusive_gif and count > 1 and not still and any(probe.animated for probe in probes):
-        found.append(Problem("mixed", f"{where}: an animated GIF cannot stand beside other media"))
-    if videos > rule.max_videos:
-        found.append(Problem("count", f"{where}: {videos} videos given, at most {rule.max_videos} wanted"))
-    elif 0 < videos < count and not rule.mixed:
-        found.append(Problem("mixed", f"{where}: a video cannot stand beside pictures"))
-    if rule.same_size and len({(probe.width, probe.height) for probe in probes}) > 1:
-        found.append(Problem("unequal_size", f"{where}: all pictures must have the same width and height"))
     return found

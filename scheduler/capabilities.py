@@ -128,6 +128,7 @@ def _rule(placement: str, rule: MediaRule) -> dict[str, Any]:
     return {
         "placement": placement,
         "source": rule.source,
+        "ours": rule.ours,
         "min_count": rule.min_count,
         "max_count": rule.max_count,
         "pictures": _pictures(rule) if rule.image_mimes else None,
@@ -135,6 +136,8 @@ def _rule(placement: str, rule: MediaRule) -> dict[str, Any]:
         "video": None if rule.video is None else _video(rule.video, rule.max_videos),
         "mixed": rule.mixed,
         "same_size": rule.same_size,
+        "same_ratio": rule.same_ratio,
+        "max_total_bytes": rule.max_total_bytes,
         "alt_text_limit": rule.alt_text_limit,
     }
 
@@ -148,6 +151,7 @@ def _pictures(rule: MediaRule) -> dict[str, Any]:
         "max_width": rule.max_width,
         "max_height": rule.max_height,
         "max_pixels": rule.max_image_pixels,
+        "max_width_and_height": rule.max_image_sides,
         "min_ratio": round(rule.min_ratio, 4),
         "max_ratio": round(rule.max_ratio, 4),
     }
@@ -163,6 +167,7 @@ def _animations(rule: MediaRule) -> dict[str, Any] | None:
             "max_pixels_of_all_frames": rule.max_gif_pixels,
             "max_width": rule.max_gif_width or rule.max_width,
             "max_height": rule.max_gif_height or rule.max_height,
+            "max_pixels": rule.max_gif_area,
             "alone": rule.exclusive_gif,
         }
     return {"as": "video"} if rule.gif_to_video and rule.video is not None else None
@@ -181,6 +186,7 @@ def _video(video: VideoRule, most: int) -> dict[str, Any]:
         "min_height": video.min_height,
         "max_width": video.max_width,
         "max_height": video.max_height,
+        "max_pixels": video.max_pixels,
         "min_ratio": round(video.min_ratio, 4),
         "max_ratio": round(video.max_ratio, 4),
         "min_fps": video.min_fps,

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from media import recipe, rules
+from media import recipe, rules, sets
 from media.errors import MediaRefused
 from media.probe import Probe
 from media.rules import MediaRule
 from platforms import registry
-from platforms.base import AccountRef, Capabilities, Draft, Platform, Transport, Violation
+from platforms.base import AccountRef, Capabilities, Draft, HasOwnMediaRules, Platform, Transport, Violation
 from scheduler.content import Parts, parts_of
 from scheduler.intake import Arrived
 from scheduler.options import PostOptions
@@ -115,16 +115,9 @@ def _check_part(
     if rule is None:
         return wrong, []
     probes = [(one.probe, one.name) for one in arrived if one.probe is not None]
-    found, recipes = fit(probes, rule, post, draft.account.platform)
-    wrong += found
-    if len(probes) < len(arrived):
-        return wrong, []
-    wrong += [
-        Violation(one.code, one.message, one.field, one.file, draft.account.platform)
-        for one in rules.violations_of_set([probe for probe, _ in probes], rule, still=post.animation == "first_frame")
-        if one.code not in {bad.code for bad in wrong}
-    ]
-    return wrong, recipes
+    found, recipes = fit(probes, rule, post, draft.account.platform, count=len(arrived))
+    said = {bad.code for bad in wrong}
+    return wrong + [one for one in found if one.file or one.code not in said], recipes
 
 
 def _in_part(one: Violation, draft: Draft) -> Violation:
@@ -146,30 +139,41 @@ def too_long(text: str, module: Platform) -> list[Violation]:
 
 
 def fit(
-    probes: Sequence[tuple[Probe, str]], rule: MediaRule, post: PostOptions, platform: str
-) -> tuple[list[Violation], list[Any]]:
-    """What is wrong with these files for a rule, and the recipes that make them fit."""
-    wrong: list[Violation] = []
-    recipes: list[Any] = []
+    probes: Sequence[tuple[Probe, str]], rule: MediaRule, post: PostOptions, platform: str, *, count: int
+) -> tuple[list[Violation], list[recipe.Recipe]]:
+    """What is wrong with one part's files for a rule, and the recipes that make them fit.
+
+    :param count: how many files the part has. Those that are not known yet are left aside, and with them what is asked
+        of all together; no recipes then where one file's hangs on the others (``sets.depends``).
+    """
     chosen = recipe.Options(fit=post.fit, background=post.background, animation=post.animation)
-    for found, name in probes:
-        bad = [
-            Violation(one.code, one.message, one.field, one.file or name, platform)
-            for one in rules.violations(found, rule, name=name, fit=post.fit, still=chosen.still)
+    wrong = [
+        Violation(one.code, one.message, one.field, one.file or name, platform)
+        for found, name in probes
+        for one in rules.violations(found, rule, name=name, fit=post.fit, still=chosen.still)
+    ]
+    files = [found for found, _ in probes]
+    whole = len(files) == count
+    if whole:
+        wrong += [
+            Violation(one.code, one.message, one.field, one.file, platform)
+            for one in sets.violations_of_set(files, rule, still=chosen.still, fit=post.fit)
         ]
-        wrong += bad
-        if not bad:
-            try:
-                recipes.append(recipe.plan(found, rule, options=chosen, name=name))
-            except MediaRefused as error:
-                # Only planning finds that a long video in few bytes would not be worth seeing.
-                wrong.append(Violation(error.code, error.message, "media", error.file or name, platform))
-    return wrong, recipes
+    if wrong or (sets.depends(rule) and not whole):
+        return wrong, []
+    try:
+        return [], sets.plan_set(files, rule, [name for _, name in probes], options=chosen, count=count)
+    except MediaRefused as error:
+        # Only planning finds that a long video in few bytes would not be worth seeing.
+        return [Violation(error.code, error.message, "media", error.file, platform)], []
 
 
 def placement_rule(module: Platform, draft: Draft) -> MediaRule | None:
-    """The media rule of the draft's placement; None where the module takes no media there."""
-    return module.capabilities.media.get(module.placement(draft))
+    """The media rule of the draft's placement for its account; None where the module takes no media there."""
+    rule = module.capabilities.media.get(module.placement(draft))
+    if rule is not None and isinstance(module, HasOwnMediaRules):
+        return module.media_rule(rule, draft.account)
+    return rule
 
 
 def must_pull(capabilities: Capabilities, draft: Draft, module: Platform) -> bool:

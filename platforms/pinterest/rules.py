@@ -30,7 +30,8 @@ def _number(draft: Draft) -> Iterator[Violation]:
         yield _wrong("too_many_media", "A video pin has one video, and at most one picture: its cover.")
     elif len(draft.media) > MAX_SLIDES:
         yield _wrong("too_many_media", f"A carousel has up to {MAX_SLIDES} pictures.")
-    sizes = {(item.width, item.height) for item in draft.media}
+    # As they will be sent; before that those of one ratio are brought to one size.
+    sizes = {(item.width, item.height) for item in draft.media if item.read is not None}
     if kind_of(draft) is Kind.CAROUSEL and len(sizes) > 1:
         yield _wrong("unequal_size", "All pictures of a carousel must have the same width and height.")
 

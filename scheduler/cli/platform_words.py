@@ -58,7 +58,9 @@ def pictures(rule: dict[str, Any]) -> str:
     shape = f"{found['min_width']}x{found['min_height']} to {found['max_width']}x{found['max_height']}"
     ratio = f"ratio {amount(round(found['min_ratio'], 2))} to {amount(round(found['max_ratio'], 2))}"
     area = f", {found['max_pixels']:,} pixels" if found["max_pixels"] else ""
-    same = ", all of one size" if rule["same_size"] else ""
+    area += f", width and height {found['max_width_and_height']:,}" if found["max_width_and_height"] else ""
+    same = ", all of one size" if rule["same_size"] else ", all of one ratio" if rule["same_ratio"] else ""
+    same += f", {size(rule['max_total_bytes'])} in all" if rule["max_total_bytes"] else ""
     return f"{_types(found['types'])}, {size(found['max_bytes'])}, {shape}, {ratio}{area}{same}"
 
 
@@ -74,6 +76,8 @@ def animations(rule: dict[str, Any]) -> str:
         limits.append(f"{found['max_frames']} frames")
     if found["alone"]:
         limits.append("alone")
+    if found["max_pixels"]:
+        limits.append(f"{found['max_pixels']:,} pixels")
     return ", ".join([*limits, f"{found['max_width']}x{found['max_height']}"])
 
 

@@ -151,11 +151,12 @@ def test_pad_and_crop(tmp_path: Path) -> None:
     data = corpus.encoded(image, "PNG")
     (tmp_path / "pad").mkdir()
     (tmp_path / "crop").mkdir()
-    padded = opened(made(data, PIN, tmp_path / "pad", fit="pad", background="#00ff00"))
+    three = replace(PIN, max_ratio=3.0)
+    padded = opened(made(data, three, tmp_path / "pad", fit="pad", background="#00ff00"))
     assert padded.size == (900, 300)
     assert close(padded, (450, 20), (0, 255, 0))
     assert close(padded, (450, 150), (0, 0, 255))
-    cropped = opened(made(data, PIN, tmp_path / "crop", fit="crop"))
+    cropped = opened(made(data, three, tmp_path / "crop", fit="crop"))
     assert cropped.size == (300, 100)
     assert all(close(cropped, at, (0, 0, 255)) for at in [(2, 50), (297, 50)])
 
@@ -164,7 +165,7 @@ def test_a_turned_picture_is_cropped_as_seen(tmp_path: Path) -> None:
     image = Image.new("RGB", (100, 900), (255, 0, 0))
     image.paste((0, 0, 255), (0, 300, 100, 600))
     data = corpus.encoded(image, "JPEG", exif=corpus.exif(orientation=6), quality=95)
-    rendered = made(data, replace(PIN, max_width=150, min_height=10), tmp_path, fit="crop")
+    rendered = made(data, replace(PIN, max_width=150, max_ratio=3.0), tmp_path, fit="crop")
     assert (rendered.width, rendered.height) == (150, 50)
     assert close(opened(rendered), (5, 25), (0, 0, 255), 40)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from media.probe import Probe
-from media.rules import RULES, rule, violations, violations_of_set
+from media.rules import RULES, rule, violations
+from media.sets import violations_of_set
 
 PIN, POST = RULES["pinterest", "pin"], RULES["x", "post"]
 IMAGE = Probe(
@@ -81,10 +82,10 @@ def test_what_can_be_mended_is_no_violation(change: dict[str, object]) -> None:
 
 
 def test_the_problem_names_platform_file_and_numbers() -> None:
-    (problem,) = violations(replace(IMAGE, width=3_000, height=500), PIN, name="wide.jpg")
+    (problem,) = violations(replace(IMAGE, width=3_000, height=200), PIN, name="wide.jpg")
     assert (problem.code, problem.field, problem.file) == ("ratio", "media", "wide.jpg")
     assert "pinterest pin" in problem.message
-    assert "3000 x 500" in problem.message
+    assert "3000 x 200" in problem.message
 
 
 def test_a_ratio_is_forgiven_where_it_may_be_changed() -> None:
@@ -102,7 +103,11 @@ def test_a_ratio_is_forgiven_where_it_may_be_changed() -> None:
 
 
 def test_too_small() -> None:
-    assert [one.code for one in violations(replace(IMAGE, width=99), PIN, name="a")] == ["too_small"]
+    assert [one.code for one in violations(replace(IMAGE, width=99), RULES["facebook", "reel"], name="a")] == [
+        "no_pictures"
+    ]
+    small = replace(IMAGE, width=31, height=31)
+    assert [one.code for one in violations(small, RULES["instagram", "feed"], name="a")] == ["too_small"]
 
 
 def test_animations() -> None:
@@ -131,4 +136,39 @@ def test_sets() -> None:
     assert "at least 2" in violations_of_set([IMAGE], replace(POST, min_count=2))[0].message
     carousel = replace(POST, same_size=True)
     assert of([IMAGE, IMAGE], carousel) == []
-    assert of([IMAGE, replace(IMAGE, width=999)], carousel) == ["unequal_size"]
+    assert of([IMAGE, replace(IMAGE, width=900)], carousel) == ["unequal_size"]
+
+
+@pytest.mark.parametrize(
+    ("to", "change", "expected"),
+    [
+        ("pinterest:pin", {"width": 1_000, "height": 260}, []),
+        ("pinterest:pin", {"width": 600, "height": 1_500}, []),
+        ("pinterest:idea", {}, []),
+        ("mastodon:post", {"kind": "gif", "format": "GIF", "animated": True, "width": 600, "height": 800}, []),
+        ("mastodon:post", {"kind": "gif", "format": "GIF", "animated": True, "width": 1_100, "height": 900},
+         ["gif_dimensions"]),
+        ("telegram:post", {"width": 9_000, "height": 900}, []),
+        ("facebook:story", {}, ["ratio"]),
+        ("facebook:story", {"width": 1_080, "height": 1_920}, []),
+    ],
+)  # fmt: skip
+def test_limits_as_the_sources_have_them(to: str, change: dict[str, object], expected: list[str]) -> None:
+    platform, _, placement = to.partition(":")
+    found = violations(replace(IMAGE, **change), rule(platform, placement), name="a")  # type: ignore[arg-type]  # names
+    assert [one.code for one in found] == expected
+
+
+def test_sums_and_areas_are_brought_down_to_sides() -> None:
+    bounds = RULES["telegram", "post"].within(9_000, 3_000)
+    assert bounds.max_width + bounds.max_height <= 10_000
+    assert RULES["telegram", "post"].within(9_000, 900).max_width == 9_999
+    toot = RULES["mastodon", "post"].video
+    assert toot is not None
+    assert toot.bounds(2_000, 4_000).allows(2_000, 4_000)
+    large = toot.bounds(4_000, 4_000)
+    assert large.max_width * large.max_height <= 8_294_400
+    for one in (RULES["instagram", "reel"].video, RULES["threads", "post"].video):
+        assert one is not None
+        assert one.bounds(1_080, 2_400).allows(1_080, 2_400)
+        assert not one.bounds(2_400, 1_080).allows(2_400, 1_080)
