@@ -41,7 +41,7 @@ from platforms.base import (
 )
 from platforms.errors import FenceExpired, TransportError
 from platforms.kinds import ANIMATION, PICTURE, VIDEO, KindOfPost
-from platforms.mastodon import api, connect, lookup, upload
+from platforms.mastodon import api, connect, files, lookup, upload
 from platforms.mastodon.limits import FACT, Limits
 from platforms.mastodon.models import NO_SERVER, Credentials, Options
 from platforms.outcomes import mapping, option_violations
@@ -91,6 +91,8 @@ class Mastodon:
         lifetime_of_prepared_s=upload.LIFETIME.total_seconds(),
         url_pattern="https://{server}/@{handle}/{remote_id}",
     )
+
+    media_rule = staticmethod(files.media_rule)
 
     def text_length(self, text: str) -> int:
         """As a server with default settings counts it."""
