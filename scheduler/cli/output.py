@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FAILED = 1
 REFUSED = 2
 
+READ_ONLY = "25006"
+"""Postgres' code for a write in a read-only transaction."""
+
 COLOURS = {
     "published": "green",
     "failed": "red",
@@ -69,6 +72,15 @@ def read_input(*, line: bool = False) -> str:
         return (sys.stdin.buffer.readline() if line else sys.stdin.buffer.read()).decode()
     except UnicodeDecodeError:
         raise Refused("Standard input is not text in UTF-8") from None
+
+
+@contextlib.contextmanager
+def file_errors(file: str, *, to: str) -> Iterator[None]:
+    """Files that a person named and that cannot be used. :raises Refused: says which, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{file} cannot be {to}: {error.strerror or error}") from None
 
 
 def emit(value: Any) -> None:
@@ -117,6 +129,12 @@ def _ours(error: Exception) -> SchedulerXError | None:
 
         reason = str(error.orig or error).strip().splitlines() or ["no reason given"]
         return Unavailable(f"The database does not answer ({reason[0]}); {current().database_advice()}")
+    if isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) == READ_ONLY:
+        reason = str(error.orig).strip().splitlines()
+        return Unavailable(
+            f"The database takes no writes ({reason[0]}): it is a standby, or was set to read-only. Let DATABASE_URL"
+            " name the primary, or turn default_transaction_read_only off"
+        )
     return None
 
 

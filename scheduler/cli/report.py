@@ -11,7 +11,7 @@ from rich.text import Text
 
 from scheduler import report as figures
 from scheduler.api import database
-from scheduler.cli.output import console, emit, say, told
+from scheduler.cli.output import console, emit, file_errors, say, told
 from scheduler.cli.webhooks import seconds
 from scheduler.report import Group, Report
 
@@ -34,7 +34,8 @@ def report(
         if html is not None:
             from scheduler.report_html import page
 
-            html.write_text(page(made), encoding="utf-8")
+            with file_errors(str(html), to="written"):
+                html.write_text(page(made), encoding="utf-8")
     if as_json:
         emit(made.as_json())
     elif html is not None:

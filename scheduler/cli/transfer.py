@@ -13,7 +13,7 @@ import typer
 from db.session import transaction
 from scheduler import transfer
 from scheduler.api import database
-from scheduler.cli.output import emit, say, told
+from scheduler.cli.output import emit, file_errors, say, told
 from scheduler.errors import Refused
 from scheduler.settings import current
 
@@ -40,7 +40,7 @@ def export(
             pass  # it answers, and has our schema
         with transaction(settings.database()) as conn:
             lines = transfer.export(conn, settings, passphrase=passphrase, copy=copy)
-            with _writable(file) as out:
+            with file_errors("standard output" if file == "-" else file, to="written"), _writable(file) as out:
                 for line in lines:
                     out.write(line + "\n")
                     count += 1
@@ -63,7 +63,8 @@ def import_(
 
     def ask() -> str:
         if passphrase_file is not None:
-            return passphrase_file.read_text().rstrip("\n")
+            with file_errors(str(passphrase_file), to="read"):
+                return passphrase_file.read_text().rstrip("\n")
         if sys.stdin.isatty():
             return getpass.getpass("Passphrase of the export: ")
         if file == "-":
@@ -103,7 +104,5 @@ def _writable(file: str) -> IO[str]:
 def _readable(file: str) -> IO[str]:
     if file == "-":
         return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    try:
+    with file_errors(file, to="read"):
         return Path(file).open(encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}") from None

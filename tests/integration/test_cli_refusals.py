@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 from typer.testing import CliRunner, Result
 
+from db import session
 from db.crypto import new_key
+from db.session import normalized
 from platforms.sandbox import Sandbox
 from scheduler import logging as logs
 from scheduler.cli.main import app
@@ -65,6 +69,58 @@ def test_every_command_is_refused_without_its_database(run: Any, environment: An
     result = run(*words, "--json")
     assert (result.exit_code, error_of(result)["code"]) == (2, "not_configured")
     assert "secretpw" not in result.output
+
+
+@pytest.mark.parametrize("words", [["report", "--html"], ["export", "--copy"]], ids=["report", "export"])
+def test_a_file_that_cannot_be_written_is_refused(run: Any, settings: Any, tmp_path: Path, words: list[str]) -> None:
+    assert settings
+    for file, reason in ((tmp_path / "none" / "file", "No such file or directory"), (tmp_path, "Is a directory")):
+        result = run(*words, str(file))
+        assert result.exit_code == 2
+        assert f"Refused: {file} cannot be written: {reason}" in result.stderr
+    # Nothing of it happened: an export is on record only where there is one.
+    assert "data.exported" not in run("audit", "--json").stdout
+
+
+def test_a_passphrase_file_that_is_not_there_is_refused(run: Any, settings: Any, tmp_path: Path) -> None:
+    assert settings
+    export = tmp_path / "export.jsonl"
+    assert run("export", "--copy", "--with-credentials", str(export), stdin="a long enough passphrase\n").exit_code == 0
+    result = run("import", str(export), "--replace", "--passphrase-file", str(tmp_path / "none"))
+    assert result.exit_code == 2
+    assert "cannot be read: No such file or directory" in result.stderr
+
+
+@pytest.fixture
+def closed_to_writes(settings: Any) -> Iterator[None]:
+    """The database takes no writes, as a standby, or one that was set so."""
+    admin = create_engine(normalized(settings.database()), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    def set_to(word: str) -> None:
+        with admin.connect() as conn:
+            conn.execute(text("SET default_transaction_read_only = off"))
+            name = conn.execute(text("SELECT current_database()")).scalar_one()
+            conn.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {word}'))
+        session.close()  # it holds for new connections
+
+    set_to("on")
+    yield
+    set_to("off")
+
+
+@pytest.mark.usefixtures("closed_to_writes")
+@pytest.mark.parametrize(
+    "words",
+    [["pause"], ["resume"], ["export", "--copy"], ["prune"]],
+    ids=lambda words: words[0],
+)
+def test_a_database_that_takes_no_writes_is_told_in_words(run: Any, words: list[str]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert "takes no writes" in result.stderr
+    assert "read-only transaction" in result.stderr
+    # Reading goes on.
+    assert run("posts", "list").exit_code == 0
 
 
 def test_migrate_says_what_mends_it(run: Any, environment: Any) -> None:
