@@ -149,7 +149,8 @@ def fetch_again(conn: Connection) -> int:
     """Remote files that were fetched (or refused) before the post that needs them was committed; how many.
 
     The caller's transaction may have stayed open long after ``schedule()``: who fetched the file did not see
-    the post, and planned nothing for it.
+    the post, and planned nothing for it. While others of the post are still on their way, one that is here may be
+    waiting for them.
     """
     return conn.execute(
         text("""
@@ -157,7 +158,10 @@ def fetch_again(conn: Connection) -> int:
                    error_code = NULL, error_message = NULL
              WHERE state <> 'pending' AND source_url IS NOT NULL AND id IN (
                 SELECT m.asset_id FROM scheduled_posts s JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
-                 WHERE NOT s.media_ready AND s.status = 'scheduled' AND m.rendition_id IS NULL)
+                 WHERE NOT s.media_ready AND s.status = 'scheduled' AND m.rendition_id IS NULL
+                   AND NOT EXISTS (
+                        SELECT 1 FROM scheduled_post_media o JOIN media_assets b ON b.id = o.asset_id
+                         WHERE o.scheduled_post_id = s.id AND b.state = 'pending' AND b.source_url IS NOT NULL))
         """)
     ).rowcount
 

@@ -17,24 +17,18 @@ from db.failpoints import hit
 from db.models import MediaAsset, Rendition, ScheduledPost, table_of
 from db.object_lock import take_turn
 from db.session import transaction
-from db.states import Status
-from db.transitions import move, seconds_from_now
+from db.transitions import seconds_from_now
 from media import room
 from media.errors import MachineFailed, MediaRefused, NoRoom, RemoteUnavailable, StoreUnavailable
-from media.probe import Probe
 from media.recipe import Recipe
 from media.sandbox import LONGEST_S, normalize, probe
-from platforms import registry
-from platforms.base import Draft
-from scheduler import intake, prune
-from scheduler.checking import fit, placement_rule
+from scheduler import prune
 from scheduler.logging import logger
-from scheduler.options import post_options
 from scheduler.retry_policy import RetryPolicy
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import send, store
-from workers.work import load
+from workers.media_plans import fail_post, plan_renditions
 
 log = logger(__name__)
 assets = table_of(MediaAsset)
@@ -144,21 +138,6 @@ def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str)
     log.warning("media.failed", table=table.name, id=row.id, code=code, message=message, posts=len(waiting))
 
 
-def fail_post(conn: Connection, scheduled_post_id: int, generation: int, code: str, message: str) -> None:
-    """Fails one post because of its media."""
-    move(
-        conn,
-        scheduled_post_id,
-        generation=generation,
-        source=Status.SCHEDULED,
-        target=Status.FAILED,
-        by="media",
-        why="its media was refused",
-        error_code=code,
-        error_message=message[:2000],
-    )
-
-
 # --- Fetch --------------------------------------------------------------------------------------------------
 
 
@@ -219,7 +198,7 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
             )
         ).rowcount
         if done:
-            plan_renditions(conn, settings, asset_id, found)
+            plan_renditions(conn, settings, asset_id)
         hit("fetch.before_commit", asset_id, conn)
     hit("fetch.after_commit", asset_id)
     log.info("media.fetched", asset_id=asset_id, size=found.size, mime=found.mime)
@@ -248,46 +227,6 @@ def _note_name(settings: Settings, row: Row[Any], key: str) -> None:
         ).rowcount
     if not kept:
         raise Lost
-
-
-def plan_renditions(conn: Connection, settings: Settings, asset_id: int, found: Probe) -> None:
-    """Now that a fetched file is known, decides for each post that waits for it what has to be made."""
-    waiting = conn.execute(
-        text("""
-            SELECT s.id, s.generation, m.position, v.options, a.name FROM scheduled_posts s
-              JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
-              JOIN media_assets a ON a.id = m.asset_id
-              JOIN post_versions v ON v.id = s.version_id
-             WHERE m.asset_id = :id AND m.rendition_id IS NULL AND s.status = 'scheduled'
-             ORDER BY s.id FOR UPDATE OF s
-        """),
-        {"id": asset_id},
-    ).all()
-    for row in waiting:
-        work = load(conn, settings, row.id)
-        if work is None:
-            continue
-        draft = work.parts.drafts[work.parts.part_with(row.position)]
-        rule = placement_rule(work.module, draft)
-        post, _ = post_options(row.options)
-        if rule is None:
-            fail_post(conn, row.id, row.generation, "unsupported", f"{work.row.platform} takes no such media")
-            continue
-        wrong, recipes = fit([(found, row.name)], rule, post, work.row.platform)
-        wrong += refused_by_module(work.module.name, draft)
-        if wrong:
-            fail_post(conn, row.id, row.generation, wrong[0].code, " · ".join(bad.message for bad in wrong))
-            continue
-        rendition_id, _ = intake.rendition(conn, asset_id, recipes[0])
-        conn.execute(
-            text("UPDATE scheduled_post_media SET rendition_id = :r WHERE scheduled_post_id = :id AND position = :p"),
-            {"r": rendition_id, "id": row.id, "p": row.position},
-        )
-
-
-def refused_by_module(platform: str, draft: Draft) -> list[Any]:
-    """What the platform's own rules say of a draft whose files are known now."""
-    return list(registry.get(platform).validate(draft)) if all(item.sha256 for item in draft.media) else []
 
 
 # --- Normalize ----------------------------------------------------------------------------------------------
