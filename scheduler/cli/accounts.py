@@ -84,6 +84,13 @@ def connect(
     server: Annotated[str | None, typer.Option(help="Mastodon, Bluesky: your own server.")] = None,
     login: Annotated[str | None, typer.Option(help="Instagram: instagram or facebook.")] = None,
     profile: Annotated[str | None, typer.Option(help="Instagram by facebook: which of several accounts.")] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What else the platform asks for: secret_boards, access_tier (Pinterest), business (Instagram).",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Store the account though not everything was granted.")
     ] = False,
@@ -98,7 +105,7 @@ def connect(
     Secrets of your app come from the environment (SCHEDULERX_X_CLIENT_SECRET) or are asked for.
     Example: schedulerx accounts connect mastodon acme --server mastodon.social
     """
-    given = {
+    flags = {
         "client_id": client_id,
         "redirect_uri": redirect_uri,
         "handle": handle,
@@ -108,6 +115,7 @@ def connect(
     }
     with told(as_json=as_json):
         settings = current()
+        given = sign_in.answers(platform, answer or (), flags)
         planned = connecting.plan(settings, platform, name, given=given, ask=sign_in.ask)
         done = sign_in.run(
             settings,

@@ -12,9 +12,10 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from platforms.connect import Question, parameters_of, same_place
+from platforms import registry
+from platforms.connect import Connectable, Question, parameters_of, same_place
 from scheduler.callback import CallbackServer
-from scheduler.connect import DEFAULT_PORT, NotConnected, Outcome, Plan, SignIn
+from scheduler.connect import DEFAULT_PORT, NotConnected, Outcome, Plan, SignIn, setting
 from scheduler.errors import Refused
 from scheduler.settings import Settings
 
@@ -31,6 +32,33 @@ def tell(message: str) -> None:
 def heard() -> str:
     """A line that was typed or pasted; empty at the end of the input."""
     return sys.stdin.readline(LONGEST_PASTE)
+
+
+def answers(platform: str, said: Sequence[str], flags: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The answers of the command line: those by an option of their own, and any other as ``NAME=VALUE``.
+
+    :raises Refused: it is no such pair, the platform does not ask for it, it is a secret, or was said twice.
+    """
+    found = dict(flags)
+    module = registry.get(platform) if platform in registry.names() else None
+    questions = module.connector.questions if isinstance(module, Connectable) else None
+    for pair in said:
+        name, _, value = (part.strip() for part in pair.partition("="))
+        name = name.replace("-", "_")
+        if not name or not value:
+            # It is not repeated: where the = was forgotten it may be a secret.
+            raise Refused("An --answer is written NAME=VALUE, such as secret_boards=yes")
+        asked = {question.name: question for question in questions or ()}
+        if name in asked and asked[name].secret:
+            variable = setting(platform, name)
+            raise Refused(f"{name} is a secret, and others can read a command line; say it by {variable}")
+        if questions is not None and name not in asked:
+            names = ", ".join(question.name for question in questions if not question.secret)
+            raise Refused(f"{platform} does not ask for {name!r}; it asks for: {names}")
+        if found.get(name):
+            raise Refused(f"{name} is said twice")
+        found[name] = value
+    return found
 
 
 def ask(question: Question) -> str | None:
@@ -124,4 +152,4 @@ def _pasted(url: str, redirect_uri: str) -> Mapping[str, str]:
     return parameters_of(line)
 
 
-__all__ = ["ask", "choose", "heard", "run", "tell"]
+__all__ = ["answers", "ask", "choose", "heard", "run", "tell"]

@@ -189,6 +189,17 @@ def test_pinterest_connected_and_pinned(desk: Desk, pipeline: Any, box: Sandbox,
     assert len(box.accepted("pinterest", "acme")) == 1
 
 
+def test_what_only_one_platform_asks_for_is_answered_on_the_line(desk: Desk) -> None:
+    desk.point("pinterest")
+    words = ("--answer", "secret_boards=yes", "--answer", "access_tier=trial")
+    code, told, said = desk.run("pinterest", "acme", "--port", str(PORT), *words)
+    assert (code, told["missing_scopes"]) == (0, []), (told, said)
+    assert "boards:read_secret" in told["scopes"]
+    assert desk.credentials("pinterest")["access_tier"] == "trial"
+    code, told, _ = desk.run("pinterest", "other", "--port", str(PORT), "--answer", "secret_boards=perhaps")
+    assert (code, "none of: yes, no" in told["error"]["message"]) == (2, True)
+
+
 def go_out(desk: Desk, platform: str, media: MediaItem, options: dict[str, Any]) -> Any:
     """Publishes by the module alone, with what was stored, as a worker would."""
     from scheduler.settings import current
