@@ -15,8 +15,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar, cast
@@ -24,8 +22,11 @@ from urllib.parse import quote, urlsplit
 
 from media import addresses, etags, s3
 from media.errors import MediaRefused, StoreUnavailable
+from media.objects import StoreConfig, StoredObject, Unfinished
 from media.probe import open_regular
 from media.sniff import SUFFIXES
+
+__all__ = ["Store", "StoreConfig", "StoredObject", "Unfinished"]
 
 T = TypeVar("T")
 
@@ -39,32 +40,6 @@ LONGEST_PRESIGN_S = 7 * 24 * 3600
 HASH_HEADER = "sha256"
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class StoreConfig:
-    """Where the store is and how to enter. Its ``repr`` shows no secret."""
-
-    endpoint_url: str
-    access_key_id: str = field(repr=False)
-    secret_access_key: str = field(repr=False)
-    bucket: str
-    public_url: str | None = None
-    """The bucket's own domain (its root); without it, presigned URLs on the endpoint are handed out."""
-    region: str = "auto"
-    originals_prefix: str = "originals/"
-    public_prefix: str = "media/"
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """One line of a listing."""
-
-    key: str
-    size: int
-    """Bytes."""
-    modified: datetime
-    """UTC, the store's clock."""
 
 
 class Store:
@@ -173,6 +148,29 @@ class Store:
             if not page.get("IsTruncated"):
                 return
             asked["ContinuationToken"] = page["NextContinuationToken"]
+
+    def unfinished(self, prefix: str = "") -> Iterator[Unfinished]:
+        """The uploads in parts under ``prefix`` that nobody has ended. :raises StoreUnavailable: no answer."""
+        client = self._client
+        asked: dict[str, Any] = {"Bucket": self.config.bucket, "Prefix": prefix}
+        while True:
+            request = partial(client.list_multipart_uploads, **asked)
+            # Some stores answer "no such upload" where there is none at all.
+            page: Any = self._call("list unfinished uploads", request, absent=True) or {}
+            for entry in page.get("Uploads", []):
+                yield Unfinished(entry["Key"], entry["UploadId"], entry["Initiated"])
+            if not page.get("IsTruncated"):
+                return
+            asked["KeyMarker"], asked["UploadIdMarker"] = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
+    def give_up(self, one: Unfinished) -> None:
+        """Ends an unfinished upload; its parts are deleted. :raises StoreUnavailable: no answer."""
+        client, bucket = self._client, self.config.bucket
+        self._call(
+            "give up an upload",
+            lambda: client.abort_multipart_upload(Bucket=bucket, Key=one.key, UploadId=one.upload_id),
+            absent=True,
+        )
 
     # --- objects ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from db.object_lock import take_turn
 from db.session import transaction
 from media.errors import StoreUnavailable
-from media.storage import Store, StoredObject
+from media.storage import Store, StoredObject, Unfinished
 from scheduler import readiness
 from scheduler.errors import NotConfigured
 from scheduler.logging import logger
@@ -186,6 +186,28 @@ def delete_orphans(settings: Settings) -> int:
         log.info("prune.orphan", key=one.key, size=one.size)
         done += 1
     return done
+
+
+def unfinished_uploads(settings: Settings) -> Iterator[Unfinished]:
+    """Uploads in parts of ours that were begun a day ago and never ended: their processes were killed.
+
+    :raises NotConfigured: there is no store.
+    :raises StoreUnavailable: it does not answer.
+    """
+    store = Store(settings.store())
+    before = datetime.now(UTC) - OLD
+    for prefix in (store.config.public_prefix, store.config.originals_prefix):
+        yield from (one for one in store.unfinished(prefix) if one.started < before)
+
+
+def give_up_uploads(settings: Settings) -> int:
+    """Gives them up; how many. Raises as ``unfinished_uploads``."""
+    store = Store(settings.store())
+    found = list(unfinished_uploads(settings))
+    for one in found:
+        store.give_up(one)
+        log.info("prune.upload", key=one.key)
+    return len(found)
 
 
 def stale_spool(settings: Settings, *, dry_run: bool = False) -> list[Path]:

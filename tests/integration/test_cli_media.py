@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -21,8 +22,9 @@ from scheduler.api import database as transaction
 from scheduler.cli.main import app
 
 ROW = {
-    "asset_id", "name", "original_mime", "original_size", "asset_state", "rendition_id", "state", "progress", "mime",
-    "size", "width", "height", "duration_s", "actions", "error_code", "error_message", "delete_after",
+    "asset_id", "name", "original_mime", "original_size", "original_sha256", "original", "asset_state",
+    "rendition_id", "state", "progress", "mime", "size", "sha256",
+    "width", "height", "duration_s", "actions", "error_code", "error_message", "delete_after",
 }  # fmt: skip
 
 
@@ -64,6 +66,36 @@ def test_list(run: Any, scheduled: Any, pipeline: Any, database: Any, pictures: 
     words = run("media", "list").stdout
     assert "it ends early [corrupt]" in words
     assert "ready 100%" in words
+    assert run("media", "list", "--state", "lost").exit_code == 2
+
+
+def test_what_is_known_of_a_file_is_shown(
+    run: Any, scheduled: Any, pipeline: Any, database: Any, pictures: dict[str, Path]
+) -> None:
+    scheduled(at=datetime.now(UTC) + timedelta(days=1), media=[pictures["png"]])
+    pipeline.until_quiet()
+    [row] = listed(run)
+    original = row["original"]
+    assert (original["width"], original["height"], original["orientation"]) == (400, 600, 1)
+    assert original["has_alpha"] is True
+    assert (original["mode"], original["animated"], original["duration_s"]) == ("RGBA", False, None)
+    assert row["original_sha256"] == hashlib.sha256(pictures["png"].read_bytes()).hexdigest()
+    assert "400x600" in run("media", "list").stdout
+    words = run("media", "show", str(row["asset_id"])).stdout
+    for said in ("green.png", row["original_sha256"], "has_alpha: True", "mode: RGBA", "ready 100%"):
+        assert said in words
+    assert json.loads(run("media", "show", str(row["asset_id"]), "--json").stdout) == [row]
+    assert run("media", "show", "999999").exit_code != 0
+
+
+def test_a_file_that_could_not_be_fetched_is_listed_as_failed(run: Any, database: Any) -> None:
+    database.run(
+        "INSERT INTO media_assets (source_url, name, mime, state, error_code, error_message)"
+        " VALUES ('https://far.example/a.jpg', 'a.jpg', 'image/jpeg', 'failed', 'not_found', 'no such file there')"
+    )
+    [row] = listed(run, "--state", "failed")
+    assert (row["name"], row["original"], row["error_code"]) == ("a.jpg", None, "not_found")
+    assert "no such file there" in run("media", "show", str(row["asset_id"])).stdout
 
 
 def test_prune_says_first_and_deletes_only_what_nobody_needs(
@@ -73,7 +105,7 @@ def test_prune_says_first_and_deletes_only_what_nobody_needs(
         result = run("media", "prune", *words, "--json")
         assert result.exit_code == 0, result.output
         counts = json.loads(result.stdout)
-        assert set(counts) == {"marked", "deleted", "orphans", "spool", "dry_run"}
+        assert set(counts) == {"marked", "deleted", "orphans", "uploads", "spool", "dry_run"}
         return dict(counts)
 
     scheduled("later", at=datetime.now(UTC) + timedelta(days=90), media=[pictures["png"]])

@@ -49,6 +49,22 @@ def test_orphans_are_found_only_when_old_and_known_to_nobody(
     assert known <= {one.key for one in store.list()}
 
 
+def test_uploads_that_were_never_ended_are_given_up_when_old(settings, monkeypatch):
+    store = Store(settings.store())
+    key = store.rendition_key("ab" * 32, "video/mp4")
+    store._client.create_multipart_upload(Bucket=store.config.bucket, Key=key)
+    elsewhere = store._client.create_multipart_upload(Bucket=store.config.bucket, Key="somebody/else")
+    assert key in [one.key for one in store.unfinished()]
+    assert list(prune.unfinished_uploads(settings)) == []
+    monkeypatch.setattr(prune, "OLD", timedelta(seconds=-60))
+    assert [one.key for one in prune.unfinished_uploads(settings)] == [key]
+    assert prune.give_up_uploads(settings) == 1
+    # What is not ours is left alone.
+    assert [one.upload_id for one in store.unfinished()] == [elsewhere["UploadId"]]
+    store.give_up(next(store.unfinished()))
+    assert list(store.unfinished()) == []
+
+
 def test_folders_of_dead_runs_are_removed_when_old(settings):
     spool = settings.spool()
     names = ["render-dead", "fetch-dead", "rendition-424242", "unsent"]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from media import ffmpeg
 from media.errors import MachineFailed
+from media.rules import RULES
 from scheduler.cli import media as command
 from scheduler.cli.main import app
 
@@ -52,6 +53,18 @@ def test_without_a_platform_it_says_what_a_file_is(wide: Path) -> None:
     assert (one["path"], one["ok"], one["reason"], one["actions"], one["output"]) == (str(wide), True, None, [], None)
     assert (one["probe"]["mime"], one["probe"]["width"], one["probe"]["height"]) == ("image/png", 900, 300)
     assert "image/png, 900x300" in run(str(wide)).stdout
+
+
+@pytest.mark.parametrize("platform", sorted({name for name, _ in RULES}))
+def test_every_platform_of_the_table_can_be_asked(wide: Path, platform: str) -> None:
+    [one] = json.loads(run(str(wide), "--for", platform, "--fit", "pad", "--json").stdout)
+    only_video = platform in {"tiktok", "youtube"}
+    assert one["reason"] is None if not only_video else one["reason"]["code"] == "no_pictures"
+
+
+def test_idea_pins_are_judged_as_pins(wide: Path) -> None:
+    [one] = told(str(wide), "--for", "pinterest:idea")
+    assert one["ok"]
 
 
 def test_what_is_done_and_why_and_where_it_went(wide: Path, tmp_path: Path) -> None:
