@@ -40,25 +40,32 @@ def answers(platform: str, said: Sequence[str], flags: Mapping[str, str | None])
     :raises Refused: it is no such pair, the platform does not ask for it, it is a secret, or was said twice.
     """
     found = dict(flags)
-    module = registry.get(platform) if platform in registry.names() else None
-    questions = module.connector.questions if isinstance(module, Connectable) else None
+    asked = _questions(platform)
     for pair in said:
         name, _, value = (part.strip() for part in pair.partition("="))
         name = name.replace("-", "_")
         if not name or not value:
             # It is not repeated: where the = was forgotten it may be a secret.
             raise Refused("An --answer is written NAME=VALUE, such as secret_boards=yes")
-        asked = {question.name: question for question in questions or ()}
         if name in asked and asked[name].secret:
             variable = setting(platform, name)
             raise Refused(f"{name} is a secret, and others can read a command line; say it by {variable}")
-        if questions is not None and name not in asked:
-            names = ", ".join(question.name for question in questions if not question.secret)
+        if asked and name not in asked:
+            names = ", ".join(question.name for question in asked.values() if not question.secret)
             raise Refused(f"{platform} does not ask for {name!r}; it asks for: {names}")
         if found.get(name):
             raise Refused(f"{name} is said twice")
         found[name] = value
     return found
+
+
+def _questions(platform: str) -> dict[str, Question]:
+    """What the platform asks for; nothing where it cannot be connected so: that is told when the sign-in is planned."""
+    if platform not in registry.names():
+        return {}
+    module = registry.get(platform)
+    questions = module.connector.questions if isinstance(module, Connectable) else ()
+    return {question.name: question for question in questions}
 
 
 def ask(question: Question) -> str | None:
