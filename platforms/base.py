@@ -263,8 +263,8 @@ class RateLimited:
     message: str
     http_status: int | None = None
     scope: str = "account"
-    """Who has to wait: ``account`` (all of its posts), ``app`` (all of its accounts), or ``post`` (this one alone: a limit
-    that others of the account do not meet, such as the day's videos)."""
+    """Who has to wait: ``account`` (all of its posts), ``app`` (all of its accounts), or ``post`` (this one alone: a
+    limit that others of the account do not meet, such as the day's videos)."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from platforms.conformance.suite import (
     World,
     breaking,
     cases,
+    doubtful_for_a_while,
     doubtful_server_errors,
     prepared,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "World",
     "breaking",
     "cases",
+    "doubtful_for_a_while",
     "doubtful_server_errors",
     "prepared",
 ]

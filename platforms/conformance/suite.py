@@ -40,6 +40,7 @@ __all__ = [
     "World",
     "breaking",
     "cases",
+    "doubtful_for_a_while",
     "doubtful_server_errors",
     "prepared",
 ]
@@ -429,3 +430,15 @@ def doubtful_server_errors() -> list[Refusal]:
     """The answers that leave any publishing call without a second chance in doubt."""
     page = b"<html>Bad gateway</html>"
     return [Refusal(f"status-{status}", Answer(status, page), Unknown) for status in (500, 502, 503, 504)]
+
+
+def doubtful_for_a_while() -> list[Refusal]:
+    """Answers in doubt that also say when to come back: what turns out to be absent is not sent again before."""
+    return [
+        Refusal(f"status-{status}-later", Answer(status, b"", {"Retry-After": "120"}), Unknown, _in_two_minutes)
+        for status in (408, 500, 503)
+    ]
+
+
+def _in_two_minutes(outcome: Unknown) -> bool:
+    return outcome.retry_after_s == 120

@@ -251,4 +251,5 @@ def refusal_of_publish(call: Call, reply: Reply) -> Refusal | Unknown:
         return refusal(call, reply)
     failed = reply.status >= 500 or Problem(reply).transient
     message = f"Instagram answered {reply.status} without the post's id. {Problem(reply).message}"
-    return Unknown("server_error" if failed else "no_id", message, reply.status)
+    code = "server_error" if failed else "no_id"
+    return Unknown(code, message, reply.status, retry_after_s=retry_after_s(reply, call.now()))

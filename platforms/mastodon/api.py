@@ -136,4 +136,5 @@ def refusal_of_post(call: Call, reply: Reply) -> Refusal | Unknown:
         "server_error" if reply.status >= 500 else "no_id",
         f"The server answered {reply.status} without the post's id.",
         reply.status,
+        retry_after_s=retry_after_s(reply, call.now()),
     )

@@ -137,4 +137,5 @@ def refusal_of_pin(call: Call, reply: Reply) -> Refusal | Unknown:
         "server_error" if reply.status >= 500 else "no_id",
         f"Pinterest answered {reply.status} without the pin's id.",
         reply.status,
+        retry_after_s=retry_after_s(reply, call.now()),
     )

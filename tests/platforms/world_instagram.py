@@ -8,7 +8,7 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
-from conformance import Refusal, Subject, doubtful_server_errors
+from conformance import Refusal, Subject, doubtful_for_a_while, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 
 from platforms.base import (
@@ -194,6 +194,7 @@ INSTAGRAM_SUBJECT = Subject(
     too_long=draft_of("x" * 2201, image()),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
         Refusal("no-id", Answer(200, {}), Unknown),
         Refusal("no-json", Answer(200, b"ok"), Unknown),
         Refusal("redirect", Answer(302, b""), Unknown),

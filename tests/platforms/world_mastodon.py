@@ -9,7 +9,7 @@ import html
 import itertools
 from typing import Any
 
-from conformance import Refusal, Subject, doubtful_server_errors
+from conformance import Refusal, Subject, doubtful_for_a_while, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 from worlds import picture
 
@@ -150,6 +150,7 @@ MASTODON_SUBJECT = Subject(
     too_long=Draft("x" * 501, MASTODON_ACCOUNT),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
         Refusal("no-id", Answer(200, {}), Unknown),
         Refusal("no-json", Answer(200, b"ok"), Unknown),
         Refusal("redirect", Answer(302, b""), Unknown),

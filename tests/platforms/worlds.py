@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from conformance import Case, Refusal, Subject, cases, doubtful_server_errors
+from conformance import Case, Refusal, Subject, cases, doubtful_for_a_while, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 
 from platforms.base import (
@@ -285,6 +285,7 @@ X_SUBJECT = Subject(
     too_long=Draft("日" * 141, X_ACCOUNT),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
         Refusal("no-id", Answer(201, {"data": {}}), Unknown),
         Refusal("no-json", Answer(200, b"ok"), Unknown),
         Refusal("redirect", Answer(307, b""), Unknown),
@@ -398,6 +399,7 @@ PINTEREST_SUBJECT = Subject(
     too_long=Draft("x" * 801, PINTEREST_ACCOUNT, (picture(),), PIN_OPTIONS),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
         Refusal("no-id", Answer(200, {}), Unknown),
         Refusal("no-json", Answer(201, b"ok"), Unknown),
         Refusal("redirect", Answer(302, b""), Unknown),
