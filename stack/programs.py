@@ -67,7 +67,7 @@ def worker_shapes(cores: str, spool_id: str, publishers: str) -> tuple[WorkerSha
         # Files that wait on this machine's disk can only be uploaded from here: hence a queue of its own.
         WorkerShape("upload", "threads", "8", 70, ("upload", f"upload.{spool_id}")),
         # The one that needs more than one core: threads of one process share its interpreter lock.
-        WorkerShape("publish", "threads", "64", 100, ("publish",), processes=publishers),
+        WorkerShape("publish", "threads", "64", 130, ("publish",), processes=publishers),
         WorkerShape("followup", "threads", "8", 70, ("followup",)),
     )
 
@@ -181,7 +181,7 @@ def procfile() -> str:
     head = [
         "# For those who bring their own process manager, Postgres and Redis: set DATABASE_URL, REDIS_URL,",
         "# R2_* and SCHEDULERX_SECRET_KEY, run `python -m db.migrate upgrade` once, then start this.",
-        "# Give `publish` at least 100 s to stop: a call that is under way is never cut off.",
+        "# Give `publish` at least 130 s to stop: a call that is under way is never cut off.",
         "# Written by `python -m stack.programs`, so that it says the same as `schedulerx up`.",
     ]
     lines = [f"{program.name}: {shell_line(program)}" for program in programs]
