@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from db.session import CONNECT_TIMEOUT_S, normalized
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
 
 UPGRADE_LOCK = 7_235_311
 """Advisory lock: two machines that start at once migrate one after the other."""
+TURN_POLL_S = 0.2
+"""How often a machine that waits for its turn asks. It must not wait within a statement: an index that is built
+while others write waits for every statement that began before."""
+LOCK_TIMEOUT_S = 5.0
+"""The longest wait for a table. Behind whoever waits to change a table every reader of it waits, too: better to step
+back, let them through, and come again."""
+LOCK_TRIES = 30
+LOCK_PAUSE_S = 2.0
+IN_THE_WAY = frozenset({"55P03", "40P01"})
+"""SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 
 
 def config(url: str) -> Config:
@@ -29,6 +42,10 @@ def config(url: str) -> Config:
     made = Config()
     made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     made.attributes["url"] = normalized(url)
+    made.attributes["connect_args"] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "options": f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1000)}",
+    }
     return made
 
 
@@ -51,15 +68,24 @@ def current(url: str) -> str | None:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Brings the schema to ``revision``; safe to run from many machines at once."""
+    """Brings the schema to ``revision``; safe to run from many machines at once, and while others work.
+
+    :raises sqlalchemy.exc.OperationalError: some transaction kept a table to itself for minutes. What was done until
+        then stays; the same again goes on from there.
+    """
     from alembic import command
 
-    engine = create_engine(normalized(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    engine = create_engine(
+        normalized(url),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+    )
     with engine.connect() as guard:
-        guard.execute(text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
-        guard.commit()
+        while not guard.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": UPGRADE_LOCK}).scalar_one():
+            time.sleep(TURN_POLL_S)
         try:
-            command.upgrade(config(url), revision)
+            _stepping_back(lambda: command.upgrade(config(url), revision))
         finally:
             guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": UPGRADE_LOCK})
 
@@ -68,7 +94,22 @@ def downgrade(url: str, revision: str) -> None:
     """Takes the schema back to ``revision``."""
     from alembic import command
 
-    command.downgrade(config(url), revision)
+    _stepping_back(lambda: command.downgrade(config(url), revision))
+
+
+def _stepping_back(work: Callable[[], None]) -> None:
+    """Runs migrations, again after a pause where a table was not to be had: each is a transaction of its own, so that
+    those that are done are not done twice.
+    """
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            work()
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) not in IN_THE_WAY or left == 0:
+                raise
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
 
 
 def drift(url: str) -> list[object]:

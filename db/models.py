@@ -488,6 +488,7 @@ class Rendition(Base):
             "id",
             postgresql_where=text("state IN ('pending', 'rendered')"),
         ),
+        Index("ix_renditions_rendered", "available_at", "id", postgresql_where=text("state = 'rendered'")),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from db import migrate
@@ -64,6 +66,60 @@ def test_four_machines_that_start_at_once_migrate_once(fresh_url):
         thread.join()
     assert errors == []
     assert migrate.current(fresh_url) == migrate.head()
+
+
+def test_a_table_that_somebody_keeps_is_left_to_its_readers_and_asked_for_again(fresh_url, monkeypatch):
+    """An open report must not make every reader wait behind the migration that waits for it."""
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(migrate, "LOCK_PAUSE_S", 0.3)
+    migrate.upgrade(fresh_url, "0006")
+    engine = create_engine(normalized(fresh_url), poolclass=NullPool)
+    waits = []
+    with engine.connect() as report, engine.connect() as reader:
+        report.execute(text("SELECT count(*) FROM scheduled_posts"))
+        thread = threading.Thread(target=migrate.upgrade, args=(fresh_url,))
+        thread.start()
+        for _ in range(10):
+            began = time.monotonic()
+            reader.execute(text("SELECT count(*) FROM scheduled_posts"))
+            reader.rollback()
+            waits.append(time.monotonic() - began)
+            time.sleep(0.15)
+        assert thread.is_alive()
+        report.rollback()
+        thread.join(30)
+    assert max(waits) < 1
+    assert migrate.current(fresh_url) == migrate.head()
+    assert migrate.drift(fresh_url) == []
+
+
+def test_it_gives_up_on_a_table_that_is_kept_for_good(fresh_url, monkeypatch):
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(migrate, "LOCK_PAUSE_S", 0.0)
+    monkeypatch.setattr(migrate, "LOCK_TRIES", 3)
+    migrate.upgrade(fresh_url, "0007")
+    with create_engine(normalized(fresh_url), poolclass=NullPool).connect() as report:
+        report.execute(text("SELECT count(*) FROM scheduled_posts"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            migrate.upgrade(fresh_url)
+    migrate.upgrade(fresh_url)
+    assert migrate.current(fresh_url) == migrate.head()
+
+
+def test_an_index_whose_building_was_broken_off_is_built_again(fresh_url):
+    migrate.upgrade(fresh_url, "0008")
+    engine = create_engine(normalized(fresh_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.execute(text("CREATE INDEX ix_renditions_rendered ON renditions (id)"))
+        conn.execute(
+            text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_renditions_rendered'::regclass")
+        )
+        migrate.upgrade(fresh_url)
+        told = conn.execute(
+            text("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_renditions_rendered'")
+        ).scalar_one()
+        assert "available_at" in told
+        assert conn.execute(text("SELECT bool_and(indisvalid) FROM pg_index")).scalar_one()
 
 
 def test_constraints_and_partial_indexes_agree_with_the_models(fresh_url):

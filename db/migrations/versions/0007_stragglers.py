@@ -6,8 +6,7 @@ Revises: 0006
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
+from db.migrations import indexes
 
 revision = "0007"
 down_revision = "0006"
@@ -16,15 +15,15 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_index("ix_scheduled_posts_paused", "scheduled_posts", ["account_id"], postgresql_where=sa.text("paused"))
-    op.create_index(
+    indexes.build("ix_scheduled_posts_paused", "scheduled_posts", ["account_id"], "paused")
+    indexes.build(
         "ix_scheduled_posts_reconnect",
         "scheduled_posts",
         ["account_id"],
-        postgresql_where=sa.text("status = 'held' AND held_for = 'reconnect'"),
+        "status = 'held' AND held_for = 'reconnect'",
     )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_scheduled_posts_reconnect", table_name="scheduled_posts")
-    op.drop_index("ix_scheduled_posts_paused", table_name="scheduled_posts")
+    indexes.drop("ix_scheduled_posts_reconnect", "scheduled_posts")
+    indexes.drop("ix_scheduled_posts_paused", "scheduled_posts")
