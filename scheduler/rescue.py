@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, text
+from sqlalchemy.exc import DBAPIError
 
 from db import claims
+from db.claims import CLOCK
 from db.failpoints import hit
 from db.session import transaction
 from db.states import Status
@@ -22,25 +25,78 @@ BATCH = 500
 
 
 def sweep(settings: Settings, send: Send) -> dict[str, int]:
-    """One pass over leases, windows, media and what followup has to look at; counts by kind."""
-    url = settings.database()
-    counts = {"rescued": 0, "missed": 0, "followed": 0, "media": 0, "readied": 0, "freed": 0}
-    with transaction(url) as conn:
-        for row in claims.expired_leases(conn, batch=BATCH):
+    """One pass over leases, windows, media and what followup has to look at; counts by kind.
+
+    A step that Postgres refuses (it took too long, or met another one) is told of, and done by a later pass: what
+    comes behind it must not wait for somebody to mend it.
+
+    :raises sqlalchemy.exc.DBAPIError: Postgres is away.
+    """
+    steps: tuple[tuple[str, Callable[[Settings, Send], int]], ...] = (
+        ("rescued", _rescue_all),
+        ("missed", _miss_all),
+        ("freed", _unpause_all),
+        ("freed", _reconnected_all),
+        ("readied", _ready_all),
+        ("followed", _follow_all),
+        ("media", media),
+    )
+    counts = dict.fromkeys((name for name, _ in steps), 0)
+    for name, step in steps:
+        counts[name] += _done(name, step, settings, send)
+    if any(counts.values()):
+        log.info("sweep", **counts)
+    return counts
+
+
+def _done(name: str, step: Callable[[Settings, Send], int], settings: Settings, send: Send) -> int:
+    """How many a step did; none where Postgres refused it. :raises DBAPIError: Postgres is away."""
+    try:
+        return step(settings, send)
+    except DBAPIError as error:
+        code = getattr(error.orig, "pgcode", None)
+        if code is None or error.connection_invalidated:
+            raise  # no answer: the other steps would only wait for one, too
+        log.warning("sweep.step_failed", step=name, sqlstate=code, error=type(error.orig).__name__)
+        return 0
+
+
+def _rescue_all(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        rows = claims.expired_leases(conn, batch=BATCH)
+        for row in rows:
             rescue(conn, settings, row)
-            counts["rescued"] += 1
         hit("rescue.before_commit", handle=conn)
     hit("rescue.after_commit")
-    with transaction(url) as conn:
-        for row in claims.overdue(conn, batch=BATCH):
+    return len(rows)
+
+
+def _miss_all(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        rows = claims.overdue(conn, batch=BATCH)
+        for row in rows:
             miss(conn, row.id, row.generation, Status(row.status))
-            counts["missed"] += 1
-    with transaction(url) as conn:
-        counts["freed"] = unpause(conn)
-        counts["freed"] += reconnected(conn)
-    with transaction(url) as conn:
-        counts["readied"] = ready_media(conn)
-    with transaction(url) as conn:
+    return len(rows)
+
+
+def _unpause_all(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        return unpause(conn)
+
+
+def _reconnected_all(settings: Settings, _send: Send) -> int:
+    # Apart from unpause, which locks posts: here accounts come first, as wherever both are locked.
+    with transaction(settings.database()) as conn:
+        return reconnected(conn)
+
+
+def _ready_all(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        return ready_media(conn)
+
+
+def _follow_all(settings: Settings, send: Send) -> int:
+    with transaction(settings.database()) as conn:
         followed = claims.follow(conn, batch=BATCH, lease_s=settings.follow_lease_seconds)
     hit("follow.after_commit")
     for row in followed:
@@ -49,11 +105,7 @@ def sweep(settings: Settings, send: Send) -> dict[str, int]:
             (row.id, row.generation),
             None,
         )
-    counts["followed"] = len(followed)
-    counts["media"] = media(settings, send)
-    if any(counts.values()):
-        log.info("sweep", **counts)
-    return counts
+    return len(followed)
 
 
 def rescue(conn: Connection, settings: Settings, row: Row[Any]) -> None:
@@ -119,7 +171,7 @@ def reconnected(conn: Connection) -> int:
     account before it was connected again; how many.
     """
     freed = 0
-    for account_id in claims.held_for_nothing(conn):
+    for account_id in sorted(claims.held_for_nothing(conn)):  # in one order, whoever else locks several
         # Whoever holds posts, and whoever connects the account, holds this lock.
         state = conn.execute(
             text("SELECT state FROM accounts WHERE id = :id FOR NO KEY UPDATE"), {"id": account_id}
@@ -166,29 +218,32 @@ def fetch_again(conn: Connection) -> int:
     ).rowcount
 
 
+MADE_ELSEWHERE = text(f"""
+    WITH busy AS MATERIALIZED (
+        SELECT DISTINCT spool FROM renditions
+         WHERE state = 'rendered' AND claims > 0 AND lease_expires_at > {CLOCK} AND spool IS NOT NULL
+    ), lost AS MATERIALIZED (
+        SELECT id FROM renditions
+         WHERE state = 'rendered' AND available_at <= {CLOCK}
+           AND coalesce(lease_expires_at, available_at) <= {CLOCK}
+           AND (spool IS NULL OR spool NOT IN (SELECT spool FROM busy))
+         ORDER BY available_at, id LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    UPDATE renditions
+       SET state = 'pending', progress = 0, claims = 0, available_at = clock_timestamp(),
+           lease_expires_at = NULL, error_code = NULL, error_message = NULL, generation = generation + 1
+     WHERE id = ANY (ARRAY(SELECT id FROM lost))
+    RETURNING id, spool
+""")  # noqa: S608 - CLOCK is a constant of ours
+"""By index only (``ix_renditions_rendered``, and the primary key): it runs each second, before media and dispatch."""
+
+
 def made_elsewhere(conn: Connection) -> int:
     """Files on the disk of a machine whose upload worker has not come for them in time: to be made again; how many.
 
     One that works on others, or tries them again because the store is away, is only busy.
     """
-    lost = conn.execute(
-        text("""
-            UPDATE renditions r
-               SET state = 'pending', progress = 0, claims = 0, available_at = clock_timestamp(),
-                   lease_expires_at = NULL, error_code = NULL, error_message = NULL, generation = r.generation + 1
-              FROM (SELECT id, spool FROM renditions w
-                     WHERE state = 'rendered' AND available_at <= clock_timestamp()
-                       AND coalesce(lease_expires_at, available_at) <= clock_timestamp()
-                       AND NOT EXISTS (
-                            SELECT 1 FROM renditions o
-                             WHERE o.spool = w.spool AND o.state = 'rendered' AND o.claims > 0
-                               AND o.lease_expires_at > clock_timestamp())
-                     ORDER BY available_at, id LIMIT :batch FOR UPDATE SKIP LOCKED) AS w
-             WHERE r.id = w.id
-            RETURNING r.id, w.spool
-        """),
-        {"batch": BATCH},
-    ).all()
+    lost = conn.execute(MADE_ELSEWHERE, {"batch": BATCH}).all()
     for row in lost:
         log.warning("media.machine_lost", rendition_id=row.id, spool=row.spool)
     return len(lost)
@@ -196,16 +251,10 @@ def made_elsewhere(conn: Connection) -> int:
 
 def media(settings: Settings, send: Send) -> int:
     """Hints for files to fetch, to make and to upload; how many."""
-    url = settings.database()
-    lease_s = settings.media_lease_seconds
-    with transaction(url) as conn:
-        fetch_again(conn)
-    with transaction(url) as conn:
-        made_elsewhere(conn)
-    with transaction(url) as conn:
-        fetches = claims.media_work(conn, "media_assets", batch=BATCH, lease_s=lease_s)
-    with transaction(url) as conn:
-        work = claims.media_work(conn, "renditions", batch=BATCH, lease_s=lease_s)
+    for name, step in (("fetch_again", _fetch_all_again), ("made_elsewhere", _make_all_elsewhere)):
+        _done(name, step, settings, send)
+    fetches = _media_work(settings, "media_assets")
+    work = _media_work(settings, "renditions")
     for row in fetches:
         send("media.fetch", (row.id, row.generation), None)
     for row in work:
@@ -214,3 +263,18 @@ def media(settings: Settings, send: Send) -> int:
         else:
             send("media.normalize", (row.id, row.generation), None)
     return len(fetches) + len(work)
+
+
+def _fetch_all_again(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        return fetch_again(conn)
+
+
+def _make_all_elsewhere(settings: Settings, _send: Send) -> int:
+    with transaction(settings.database()) as conn:
+        return made_elsewhere(conn)
+
+
+def _media_work(settings: Settings, table: str) -> Sequence[Row[Any]]:
+    with transaction(settings.database()) as conn:
+        return claims.media_work(conn, table, batch=BATCH, lease_s=settings.media_lease_seconds)

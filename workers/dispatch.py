@@ -23,9 +23,12 @@ def second() -> None:
     """Beat's tick of each second: rescue, then claim what is due, then wait for what is due within it."""
     settings = current()
     began = time.monotonic()
-    rescue.sweep(settings, hint)
-    left = STAY_S - (time.monotonic() - began)
-    dispatch.tick(settings, hint, by=_me(), until_s=max(left, 0.0))
+    try:
+        rescue.sweep(settings, hint)
+    finally:
+        # Whatever rescue came upon: what is due goes out.
+        left = STAY_S - (time.monotonic() - began)
+        dispatch.tick(settings, hint, by=_me(), until_s=max(left, 0.0))
 
 
 @task("dispatch.nudge")
@@ -38,8 +41,10 @@ def nudge() -> None:
 def minute() -> None:
     """Beat's tick of each minute: the same claim, and what is not urgent."""
     settings = current()
-    rescue.sweep(settings, hint)
-    dispatch.visit(settings, hint, by=_me())
+    try:
+        rescue.sweep(settings, hint)
+    finally:
+        dispatch.visit(settings, hint, by=_me())
     send("followup.renew", ())
     tallies.roll(settings)
 
