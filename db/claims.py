@@ -113,10 +113,15 @@ IN_HAND = text("""
      WHERE lease_expires_at IS NOT NULL GROUP BY platform
 """)
 
+LIVE_PLATFORMS = text("SELECT DISTINCT platform FROM accounts WHERE deleted_at IS NULL LIMIT 2")
+
 UNPAUSE = text("""
     UPDATE scheduled_posts s SET paused = false, updated_at = clock_timestamp()
-      FROM (SELECT p.id FROM scheduled_posts p JOIN accounts a ON a.id = p.account_id
-             WHERE p.paused AND a.paused_at IS NULL ORDER BY p.id LIMIT :batch FOR UPDATE OF p SKIP LOCKED) AS c
+      -- By account, and not by post: those of an account that is paused may be many, and are not looked at.
+      FROM (SELECT p.id FROM accounts a CROSS JOIN LATERAL (
+                SELECT id FROM scheduled_posts
+                 WHERE paused AND account_id = a.id LIMIT :batch FOR UPDATE SKIP LOCKED) AS p
+             WHERE a.paused_at IS NULL LIMIT :batch) AS c
      WHERE s.id = c.id
 """)
 
@@ -212,6 +217,11 @@ class InHand:
 def in_hand(conn: Connection) -> dict[str, InHand]:
     """What the publish workers have in hand, by platform."""
     return {row.platform: InHand(row.n, row.preparing) for row in conn.execute(IN_HAND)}
+
+
+def one_platform(conn: Connection) -> bool:
+    """Whether all accounts that there are belong to one platform."""
+    return len(conn.execute(LIVE_PLATFORMS).all()) == 1
 
 
 def unpause(conn: Connection, *, batch: int) -> int:

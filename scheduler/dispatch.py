@@ -64,8 +64,7 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
         if accounts.everything_paused(conn):
             return 0
         names = _platforms(conn)
-        hand = claims.in_hand(conn)
-        room = Room(slots(conn, settings), names, hand)
+        room = Room(slots(conn, settings), claims.in_hand(conn), alone=claims.one_platform(conn))
     sent = 0
     for platform in names:
         for prepare in (False, True):
@@ -91,36 +90,46 @@ def visit(settings: Settings, send: Send, *, by: str) -> int:
 class Room:
     """How many more posts may be handed to the publish workers.
 
-    One platform that is slow must not fill every slot, nor preparing keep what is due waiting: of ``slots``, each
-    platform has some that no other may take (half of an equal share), and preparing takes half of the slots at most.
-    Where there is one platform alone it may have twice the slots in hand, so that no slot ever waits for dispatch.
+    One platform that is slow must not fill every slot, nor preparing keep what is due waiting. So a platform has three
+    quarters at most of the slots that the others leave it: however many of them hang, there is room for the next, and
+    what is idle costs nothing. Preparing has half of the slots, shared out in the same way. Where one platform alone
+    has accounts it may have twice the slots in hand, so that no slot ever waits for dispatch.
 
-    :param names: the platforms that have accounts.
+    :param hand: what the workers have in hand, by platform.
+    :param alone: whether there is one platform only.
     """
 
-    def __init__(self, slots: int, names: Sequence[str], hand: dict[str, InHand]) -> None:
-        self._names = names
-        self._total = {name: hand.get(name, NOTHING).total for name in names}
-        self._preparing = sum(hand.get(name, NOTHING).preparing for name in names)
-        self._all = 2 * slots if len(names) == 1 else slots
-        self._own = max(1, slots // (2 * len(names))) if len(names) > 1 else 0
-        self._to_prepare = max(1, slots // 2)
+    def __init__(self, slots: int, hand: dict[str, InHand], *, alone: bool) -> None:
+        self._slots = slots
+        self._alone = alone
+        self._total = {name: one.total for name, one in hand.items()}
+        self._preparing = {name: one.preparing for name, one in hand.items()}
 
     def free(self, platform: str, *, prepare: bool) -> int:
         """How many more of this platform."""
-        kept = sum(max(0, self._own - self._total[name]) for name in self._names if name != platform)
-        shared = self._all - sum(self._total.values()) - kept
-        free = max(shared, self._own - self._total[platform])
-        return min(free, self._to_prepare - self._preparing) if prepare else free
+        if self._alone:
+            free = 2 * self._slots - self._total.get(platform, 0)
+        else:
+            free = _part(self._slots, self._total, platform)
+        if not prepare:
+            return free
+        half = max(1, self._slots // 2)
+        return min(
+            free, half - sum(self._preparing.values()) if self._alone else _part(half, self._preparing, platform)
+        )
 
     def take(self, platform: str, count: int, *, prepare: bool) -> None:
         """So many were handed on."""
-        self._total[platform] += count
+        self._total[platform] = self._total.get(platform, 0) + count
         if prepare:
-            self._preparing += count
+            self._preparing[platform] = self._preparing.get(platform, 0) + count
 
 
-NOTHING = InHand()
+def _part(places: int, taken: dict[str, int], platform: str) -> int:
+    """How many more of ``places`` a platform may take; the first of its own always, if need be behind the others."""
+    own = taken.get(platform, 0)
+    left = places - sum(taken.values()) + own
+    return max(left * 3 // 4, 1) - own
 
 
 def claim(

@@ -27,10 +27,11 @@ from scheduler.retry_policy import LOOKUPS
 from scheduler.settings import Settings, current
 from workers.app import task
 from workers.context import send, worker_name
+from workers.intents import leave_to_others
 from workers.ledger import publish
 from workers.not_published import not_published, note_account
 from workers.publish import Stale, deliver, saver
-from workers.reconcile import hold, load_as, reconcile
+from workers.reconcile import ELSEWHERE, hold, load_as, reconcile
 from workers.tokens import due_for_refresh, refresh
 from workers.work import Work, client
 
@@ -80,6 +81,8 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
     work = load_as(settings, scheduled_post_id, generation, Status.PROCESSING)
     if work is None:
         return None
+    if work.goes_elsewhere(settings):
+        return _leave(settings, work, generation)
     if len(work.parts.drafts) > 1 and not _under_way(settings, work):
         return deliver(settings, work.id, generation, source=Status.PROCESSING)
     try:
@@ -101,6 +104,15 @@ def poll(settings: Settings, scheduled_post_id: int, generation: int) -> Status 
         hit("poll.before_commit", handle=conn)
     hit("poll.after_commit")
     return status
+
+
+def _leave(settings: Settings, work: Work, generation: int) -> Status | None:
+    """Leaves it to a worker that is set up for the address it was sent to; for a day."""
+    with transaction(settings.database()) as conn:
+        if _processing_since_s(conn, work) > PROCESSING_LONGEST_S:
+            return hold(conn, work, generation, ELSEWHERE, Status.PROCESSING)
+        leave_to_others(conn, work.row, Status.PROCESSING)
+    return None
 
 
 def _under_way(settings: Settings, work: Work) -> bool:

@@ -154,12 +154,12 @@ def _not_now(conn: Connection, settings: Settings, work: Work, source: Status) -
     """Whether it has to wait: for the stop button, a twin, a limit; the row was put back accordingly."""
     row = work.row
     if source is Status.PROCESSING:
-        # Its last step: what was counted at the first is not counted again, but the stop button holds. The
-        # next part of a thread counts.
+        # Its last step, and the stop button holds. It counts like a first one, unless what began it was sent and has
+        # been counted. The next part of a thread counts.
         until = row.limited_until
         if until is None and (row.paused_at is not None or profiles.everything_paused(conn)):
             until = seconds_from_now(PAUSED_LOOK_S)
-        if until is None and work.part > 0 and (limit := _limit(conn, settings, work)) is not None:
+        if until is None and not _was_counted(conn, work) and (limit := _limit(conn, settings, work)) is not None:
             until = limit.until
         if until is None:
             return False
@@ -195,9 +195,14 @@ def _not_now(conn: Connection, settings: Settings, work: Work, source: Status) -
 
 WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
 """SQL: what a version (``v``) says on an account (``a``), in its first part."""
-SAME_WORDS = f"regexp_replace(lower({WORDS}), '\\W+', '', 'g') = regexp_replace(lower(:words), '\\W+', '', 'g')"
+LETTERS = "regexp_replace(lower({words}), '\\W+', '', 'g')"
+SAME_WORDS = (
+    f"CASE {LETTERS.format(words=':words')} WHEN '' THEN {WORDS} = :words"
+    f" ELSE {LETTERS.format(words=WORDS)} = {LETTERS.format(words=':words')} END"
+)
 """SQL: that they are ``:words``, as a look-up compares: platforms trim, fold and render, so only letters and digits
-count here. Two that are the same by this and not by the look-up only wait for one another."""
+count here (where there are none, all of it does). Two that are the same by this and not by the look-up only wait for
+one another."""
 
 
 def twin_in_doubt(conn: Connection, work: Work) -> bool:
@@ -229,6 +234,21 @@ def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:
     if work.part > 0:
         own = [quota for quota in own if quota.name != BURST_GUARD]  # a thread is one post
     return full(conn, work.row.account_id, own) or app_full(conn, work.row.app, quotas)
+
+
+def _was_counted(conn: Connection, work: Work) -> bool:
+    """Whether a call for this part has left, which the limits count already."""
+    return (
+        conn.execute(
+            text("""
+            SELECT 1 FROM publish_attempts
+             WHERE scheduled_post_id = :post AND part = :part AND sent_at IS NOT NULL
+               AND outcome = 'accepted' LIMIT 1
+        """),
+            {"post": work.id, "part": work.part},
+        ).one_or_none()
+        is not None
+    )
 
 
 OTHER_ORIGIN = "other_origin"

@@ -52,6 +52,7 @@ from workers.ledger import ACCOUNT_LOCK, Report
 from workers.not_published import (
     FENCE,
     STORE_UNAVAILABLE,
+    decided_tries,
     hold_for_reconnect,
     needs_reconnect,
     note_account,
@@ -423,7 +424,7 @@ def settle_prepare(
         # While the platform, or our store, is out of reach no tries are spent: the window ends it.
         spent = work.row.attempts + (0 if ill else 1)
         tries = int(work.row.lookups.get(PREPARES, 0)) + 1
-        if not ill and rules.spent(spent):
+        if not ill and rules.spent(spent) and rules.spent(decided_tries(conn, work.id, spent)):
             told = {
                 "error_code": "attempts_spent",
                 "error_message": f"{told['error_message']} (after {spent} tries)",

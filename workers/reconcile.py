@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db.failpoints import about, hit, naive_resend
@@ -33,7 +33,7 @@ from scheduler.retry_policy import LOOKUPS, policy
 from scheduler.settings import Settings
 from workers.context import send
 from workers.intents import SAME_WORDS, leave_to_others
-from workers.ledger import IF_ABSENT, PROCESSING, RETRY_AFTER, accepted_before, publish
+from workers.ledger import ACCOUNT_LOCK, IF_ABSENT, PROCESSING, RETRY_AFTER, accepted_before, publish
 from workers.not_published import note_account, out_of_reach_pause_s
 from workers.work import Work, client, load
 
@@ -46,6 +46,7 @@ RESEND_BEFORE_S = 50 * 60.0
 """A keyed call is repeated only while its key is younger than this, seconds."""
 LIMITED_LONGEST = timedelta(hours=24)
 """A platform that puts off our look-ups for longer than this is not waited for: a person shall look."""
+ELSEWHERE = "for a day no worker was set up for the address that it was sent to"
 AT_ONCE = frozenset({ReconcileKind.CLIENT_ID, ReconcileKind.TWO_STEP})
 """Asked at once: whoever may still wake and send would make the same object."""
 NOW_OF = text(
@@ -58,9 +59,6 @@ def load_as(settings: Settings, scheduled_post_id: int, generation: int, status:
     with transaction(settings.database()) as conn:
         work = load(conn, settings, scheduled_post_id)
         if work is None or work.row.generation != generation or work.row.status != status:
-            return None
-        if work.goes_elsewhere(settings):
-            leave_to_others(conn, work.row, status)
             return None
     structlog.contextvars.bind_contextvars(
         correlation_id=work.row.correlation_id,
@@ -89,6 +87,11 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
         doubt, ripe_at = _doubt(conn, settings, work, plan.budget_s, plan.read_lag_s)
         if doubt is None:
             return _absent(conn, settings, work, generation, "no attempt is in doubt")
+        if work.goes_elsewhere(settings):
+            if work.row.now - doubt.started_at > LIMITED_LONGEST:
+                return hold(conn, work, generation, ELSEWHERE)
+            leave_to_others(conn, work.row, Status.UNKNOWN)
+            return None
         if naive_resend():  # the crash tests switch the protection off, to see that their judge sees doubles
             _settle(conn, work.id, "absent")
             return _absent(conn, settings, work, generation, "naive resend")
@@ -177,17 +180,16 @@ def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
             SELECT 1 FROM scheduled_posts o
               JOIN post_versions v ON v.id = o.version_id
               JOIN accounts a ON a.id = o.account_id
-              JOIN publish_attempts t ON t.scheduled_post_id = o.id AND t.settled IS NULL
-                   AND coalesce(t.outcome, 'unknown') = 'unknown'
-             WHERE o.account_id = :account AND o.id <> :id AND o.status IN ('unknown', 'publishing')
-               AND {SAME_WORDS} AND t.part = 0 AND t.started_at < :began
-            UNION ALL
-            -- One that the platform works on gets its id later: until then what is found may be that one.
-            SELECT 1 FROM scheduled_posts o
-              JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND o.status = 'processing'
-               AND jsonb_array_length(o.parts_out) = 0 AND {SAME_WORDS}
+             WHERE o.account_id = :account AND o.id <> :id AND {SAME_WORDS}
+               -- In these words, so that the small indexes of what is followed and what is leased serve.
+               AND (o.status IN ('processing', 'unknown')
+                    OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL))
+               -- One that the platform works on gets its id later: until then what is found may be that one.
+               AND ((o.status = 'processing' AND jsonb_array_length(o.parts_out) = 0)
+                    OR EXISTS (
+                        SELECT FROM publish_attempts t
+                         WHERE t.scheduled_post_id = o.id AND t.part = 0 AND t.started_at < :began
+                           AND t.settled IS NULL AND coalesce(t.outcome, 'unknown') = 'unknown'))
              LIMIT 1
         """),  # noqa: S608 - SAME_WORDS is a constant of ours
             {
@@ -202,8 +204,9 @@ def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
 
 
 def _nameless_twin(conn: Connection, work: Work, doubt: Doubt) -> bool:
-    """Whether a post of the account with the same words went public about then, of which no id is known."""
-    if work.module.publishing_call(work.draft).reconcile is not ReconcileKind.LOOKUP or work.part > 0:
+    """Whether a post of the account with the same words is public since then, or may be, and no id of it is known."""
+    looks = {ReconcileKind.LOOKUP, ReconcileKind.KEYED}
+    if work.module.publishing_call(work.draft).reconcile not in looks or work.part > 0:
         return False
     return (
         conn.execute(
@@ -211,8 +214,13 @@ def _nameless_twin(conn: Connection, work: Work, doubt: Doubt) -> bool:
             SELECT 1 FROM scheduled_posts o
               JOIN post_versions v ON v.id = o.version_id
               JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND o.status = 'published' AND o.remote_id IS NULL
-               AND o.published_at > CAST(:began AS timestamptz) - interval '1 day' AND {SAME_WORDS} LIMIT 1
+             WHERE o.account_id = :account AND o.id <> :id
+               -- By the index (account_id, due_at): what went public then was not due long before.
+               AND o.due_at > CAST(:began AS timestamptz) - interval '8 days'
+               AND ((o.status = 'published' AND o.remote_id IS NULL
+                     AND o.published_at > CAST(:began AS timestamptz) - interval '1 day')
+                    OR (o.status = 'held' AND o.held_for = 'outcome_unknown'))
+               AND {SAME_WORDS} LIMIT 1
         """),  # noqa: S608 - SAME_WORDS is a constant of ours
             {
                 "account": work.row.account_id,
@@ -228,46 +236,17 @@ def _nameless_twin(conn: Connection, work: Work, doubt: Doubt) -> bool:
 def _answered(
     conn: Connection, settings: Settings, work: Work, generation: int, answer: Reconciled, doubt: Doubt
 ) -> Status | None:
+    if isinstance(answer, AuthExpired | RateLimited):
+        conn.execute(ACCOUNT_LOCK, {"id": work.row.account_id})  # the account first, everywhere
     row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
     if row.generation != generation:
         return None
     if isinstance(answer, Found) and _nameless_twin(conn, work, doubt):
-        answer = Inconclusive("another post with the same words is public without an id: which of them was found?")
-    if isinstance(answer, Found) and row.parts > 1:
-        found = Published(answer.remote_id, answer.url)
-        return publish(
-            conn,
-            row,
-            found,
-            part=work.part,
-            evidence="reconciled",
-            by="reconcile",
-            published_at=answer.published_at,
-            claims=0,
+        answer = Inconclusive(
+            "another post with the same words may be public, and its id is not known: which was found?"
         )
     if isinstance(answer, Found):
-        try:
-            with conn.begin_nested():
-                done = move(
-                    conn,
-                    work.id,
-                    generation=generation,
-                    source=Status.UNKNOWN,
-                    target=Status.PUBLISHED,
-                    by="reconcile",
-                    why="found on the platform",
-                    remote_id=answer.remote_id,
-                    remote_url=answer.url,
-                    published_at=answer.published_at or func.clock_timestamp(),
-                    evidence="reconciled",
-                    error_code=None,
-                    error_message=None,
-                    claims=0,
-                )
-        except IntegrityError:
-            return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
-        _settle(conn, work.id, "found")
-        return Status.PUBLISHED if done is not None else None
+        return _found(conn, settings, work, generation, row, answer)
     if work.module.publishing_call(work.draft).reconcile is ReconcileKind.NONE and (
         isinstance(answer, Absent) or (isinstance(answer, Inconclusive) and answer.retry_after_s is None)
     ):
@@ -290,6 +269,46 @@ def _answered(
         # Counted: an account that nobody connects again must not be asked for ever.
         answer = Inconclusive(answer.message)
     return _undecided(conn, settings, work, generation, answer)
+
+
+def _found(
+    conn: Connection, settings: Settings, work: Work, generation: int, row: Row[Any], answer: Found
+) -> Status | None:
+    """It is public: the (locked) post, or its part that was in doubt."""
+    if row.parts > 1:
+        found = Published(answer.remote_id, answer.url)
+        return publish(
+            conn,
+            row,
+            found,
+            part=work.part,
+            evidence="reconciled",
+            by="reconcile",
+            published_at=answer.published_at,
+            claims=0,
+        )
+    try:
+        with conn.begin_nested():
+            done = move(
+                conn,
+                work.id,
+                generation=generation,
+                source=Status.UNKNOWN,
+                target=Status.PUBLISHED,
+                by="reconcile",
+                why="found on the platform",
+                remote_id=answer.remote_id,
+                remote_url=answer.url,
+                published_at=answer.published_at or func.clock_timestamp(),
+                evidence="reconciled",
+                error_code=None,
+                error_message=None,
+                claims=0,
+            )
+    except IntegrityError:
+        return _undecided(conn, settings, work, generation, Inconclusive("what was found belongs to another post"))
+    _settle(conn, work.id, "found")
+    return Status.PUBLISHED if done is not None else None
 
 
 def _at_work(conn: Connection, work: Work, generation: int, answer: Processing) -> Status | None:

@@ -59,6 +59,17 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     One holder at a time by a committed lease; no transaction is open during the call; what the platform gave
     is stored by compare-and-set and kept trying until it is.
     """
+    with transaction(settings.database()) as conn:
+        known = conn.execute(
+            select(accounts.c.platform, accounts.c.name, accounts.c.api_url).where(accounts.c.id == account_id)
+        ).one_or_none()
+    if known is None:
+        return False
+    if (known.api_url is None) != (settings.api_url(known.platform) is None):
+        # A real refresh token is nothing for a stand-in, and a stand-in's would make the platform call this account
+        # over. It is left to machines that are set up like the one that connected it.
+        log.warning("token.other_origin", account=f"{known.platform}:{known.name}", connected_at=known.api_url)
+        return False
     began = running_seconds()
     with transaction(settings.database()) as conn:
         row = conn.execute(
@@ -84,11 +95,6 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
     hit("refresh.leased", account_id)
     if row is None:
         return False  # somebody is at it, it was done already, or it must wait
-    if (row.api_url is None) != (settings.api_url(row.platform) is None):
-        # A real refresh token is nothing for a stand-in, and a stand-in's would make the platform call this account
-        # over. Its lease ends by itself, so it is not asked about each second.
-        log.warning("token.other_origin", account=f"{row.platform}:{row.name}", connected_at=row.api_url)
-        return False
     cipher = Cipher(settings.secret())
     # A worker that died may have used the refresh token: asking again with it could cost the account its access.
     answer: Any = token_spool.take(settings, cipher, account_id, token_version)

@@ -288,6 +288,50 @@ def test_workers_that_are_set_up_otherwise_do_not_send(
     assert pipeline.until(number, "published").error_code is None
 
 
+@pytest.mark.parametrize(
+    "outcome", [Unknown("timeout", "no answer"), Processing(1.0)], ids=["in-doubt", "being-worked-on"]
+)
+def test_what_only_another_setup_could_ask_about_ends_in_front_of_a_person(
+    scheduled, pipeline, fake, database, environment, outcome
+):
+    fake.will("publish", sent(outcome))
+    number = scheduled()
+    pipeline.until(number, "unknown", "processing")
+    database.run("UPDATE scheduled_posts SET api_url = 'http://127.0.0.1:9'")
+    pipeline.until_quiet()
+    assert fake.count("reconcile") + fake.count("poll") == 0
+    database.pass_time(25 * 3600)
+    row = pipeline.until(number, "held")
+    assert (row.held_for, "set up" in row.error_message) == ("outcome_unknown", True)
+
+
+def test_a_post_held_in_doubt_keeps_what_is_found_from_its_twin(scheduled, pipeline, environment, fake, database):
+    """What is found may be the one that a person has yet to decide about."""
+    pipeline.settings = environment.change(lookup_budget=2)
+    first = scheduled("Hello")
+    fake.will("publish", fake.stores_then(Unknown("timeout", "no answer")))
+    fake.will("reconcile", *[lost(was_sent=False)] * 2)
+    assert pipeline.until(first, "held").held_for == "outcome_unknown"
+    second = scheduled("Hello")
+    fake.will("publish", sent(Unknown("timeout", "no answer")))
+    assert pipeline.until(second, "held", "published").status == "held"
+
+
+def test_the_last_step_is_limited_where_what_began_it_was_not_sent(scheduled, pipeline, environment, fake, database):
+    """As with containers that are made anew in the publishing call: nothing has left, so nothing was counted."""
+    from platforms.base import Ready
+
+    pipeline.settings = environment.change(burst_count=2)
+    fake.will("publish", *[Processing(0.1)] * 6)
+    fake.always("poll", Ready())
+    for number in range(6):
+        scheduled(f"post {number}")
+    for _ in range(6):
+        pipeline.until_quiet()
+        database.pass_time(1)
+    assert len(fake.accepted) == 2
+
+
 def test_the_stop_button_waits_for_an_intent_that_is_being_written(scheduled, pipeline, fake, settings, database):
     """Once pause() has returned nothing is sent any more, not even what was about to be."""
     import threading
