@@ -205,6 +205,8 @@ def _video(probe: Probe, rule: MediaRule, options: Options, name: str) -> Recipe
     if how is None:
         return Recipe(method="keep", mime=probe.mime)
     actions = tuple(Action(*one) for one in why)
+    if probe.has_alpha:
+        actions += (Action("flatten", f"a video has no transparency; {options.background} is put behind"),)
     # Only an animation has transparency; of a video the colour matters where it is padded.
     seen = how.pad is not None or probe.has_alpha
     behind = options.background if seen else Recipe.background
@@ -213,10 +215,14 @@ def _video(probe: Probe, rule: MediaRule, options: Options, name: str) -> Recipe
 
 def _animate(probe: Probe, rule: MediaRule, options: Options) -> Recipe:
     why = f"{rule.platform} {rule.placement} takes animations as GIF, not as {probe.format}"
+    actions = [Action("convert", why)]
+    if probe.has_alpha:
+        soft = f"a GIF's pixels are transparent or not; {options.background} is put behind those that are half so"
+        actions.append(Action("flatten", soft))
     return Recipe(
         method="animate",
         mime=GIF,
-        actions=(Action("convert", why),),
+        actions=tuple(actions),
         max_bytes=rule.max_gif_bytes or 0,
         background=options.background,
     )
