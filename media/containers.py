@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from mmap import mmap
 
-from media import exif
+from media import exif, rights, streams
+from media.decode import MAX_PIXELS
 
 Buffer = bytes | mmap
 
@@ -39,6 +40,16 @@ class Anatomy:
     private: set[str] = field(default_factory=set)
     """What travels beside it: gps, exif, xmp, iptc, comment, thumbnail, other, trailing."""
     exif: bytes = b""
+    exif_at: tuple[int, int] | None = None
+    """Where the block stands, if it may stay."""
+    told_rights: rights.Rights = rights.NOBODY
+    """Whose work it is, as told outside of EXIF."""
+    lost_rights: rights.Rights = rights.NOBODY
+    """The part of that which goes with what is cut out."""
+    colours: tuple[int, int] | None = None
+    """Primaries and transfer by their numbers (PNG ``cICP``)."""
+    baseline: bool = False
+    """Of a JPEG: each pixel is coded at once."""
     frames: int = 1
     regular: bool = True
     """False: decoders read past something odd, so only drawing it anew gives a clean file."""
@@ -48,6 +59,17 @@ class Anatomy:
         if self.pieces and self.pieces[-1][1] == start:
             start = self.pieces.pop()[0]
         self.pieces.append((start, stop))
+
+    def hear(self, told: rights.Rights, *, stays: bool = False) -> None:
+        """Notes whose work it is, as told by something that stays or is cut out."""
+        self.told_rights = self.told_rights.or_else(told)
+        if not stays:
+            self.lost_rights = self.lost_rights.or_else(told)
+
+    def suspect(self) -> None:
+        """Something hides where only drawing it anew gets rid of it."""
+        self.private.add("other")
+        self.regular = False
 
     def judge_exif(self, block: bytes) -> bool:
         """Notes an EXIF block; whether it may stay. A second one never may."""
@@ -83,10 +105,31 @@ def clean(data: Buffer, kind: str) -> Iterator[bytes]:
     anatomy = dissect(data, kind)
     if not anatomy.regular:
         raise Damaged("corrupt", "the file's structure is irregular")
-    note = exif.rights(exif.read(anatomy.exif)) if "exif" in anatomy.private else b""
+    note = _note(anatomy)
     yield from {"JPEG": _clean_jpeg, "PNG": _clean_png, "WEBP": _clean_webp, "GIF": _clean_gif}[kind](
         data, anatomy, note
     )
+
+
+def _note(anatomy: Anatomy) -> bytes:
+    """The EXIF block that says whose work it is, where that was told by something that is cut out."""
+    known = exif.read(anatomy.exif)
+    told = rights.Rights(known.artist, known.copyright)
+    cut = anatomy.exif_at is None and bool(anatomy.exif)
+    if not cut and told.or_else(anatomy.lost_rights) == told:
+        return b""
+    if anatomy.exif_at is not None:
+        # There is one block only: the camera's plain facts make room.
+        start, stop = anatomy.exif_at
+        parts = [
+            part
+            for piece in anatomy.pieces
+            for part in ((piece[0], min(piece[1], start)), (max(piece[0], stop), piece[1]))
+        ]
+        anatomy.pieces = [part for part in parts if part[0] < part[1]]
+        anatomy.exif, anatomy.exif_at = b"", None
+    told = told.or_else(anatomy.lost_rights)
+    return exif.rights(exif.Exif(artist=told.artist, copyright=told.copyright))
 
 
 def _slices(data: Buffer, pieces: list[tuple[int, int]]) -> Iterator[bytes]:
@@ -107,6 +150,7 @@ def _jpeg(data: Buffer) -> tuple[Anatomy, int]:
         raise Damaged("not_media", "the file is not a JPEG")
     anatomy.keep(0, 2)
     at = 2
+    profile: dict[int, bytes] = {}
     while True:
         if data[at] != 0xFF:
             following = data.find(b"\xff", at)
@@ -120,20 +164,39 @@ def _jpeg(data: Buffer) -> tuple[Anatomy, int]:
             continue
         if marker == 0xD9:
             anatomy.keep(at, at + 2)
+            if not _profile_fits(profile):
+                anatomy.suspect()
             return anatomy, at + 2
         if marker <= 0x01 or 0xD0 <= marker <= 0xD7:
             anatomy.regular, at = False, at + 2
             continue
         stop = at + 2 + _number(data, at + 2, ">H")
-        if _jpeg_segment_stays(anatomy, marker, data[at + 4 : stop]):
+        anatomy.baseline = anatomy.baseline or marker in {0xC0, 0xC1}
+        body = data[at + 4 : stop]
+        profile.update(_part_of_profile(marker, body))
+        if _jpeg_segment_stays(anatomy, marker, body):
+            anatomy.exif_at = (at, stop) if marker == 0xE1 else anatomy.exif_at
             anatomy.keep(at, stop)
         if marker == 0xDA:
             found = _AFTER_SCAN.search(data, stop)
             if found is None:
                 raise IndexError
             anatomy.keep(stop, found.start())
+            if streams.is_strange(data, stop, found.start()):
+                anatomy.suspect()
             stop = found.start()
         at = stop
+
+
+def _part_of_profile(marker: int, body: bytes) -> dict[int, bytes]:
+    """A colour profile is cut into segments that are counted from 1."""
+    if marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
+        return {body[12]: body[14:]}
+    return {}
+
+
+def _profile_fits(parts: dict[int, bytes]) -> bool:
+    return not parts or streams.icc_fits(b"".join(parts[one] for one in sorted(parts)))
 
 
 def _jpeg_segment_stays(anatomy: Anatomy, marker: int, body: bytes) -> bool:
@@ -152,6 +215,10 @@ def _jpeg_segment_stays(anatomy: Anatomy, marker: int, body: bytes) -> bool:
         return False
     if 0xE0 <= marker <= 0xEF:
         names = {0xE1: "xmp", 0xED: "iptc"}
+        if marker == 0xED and body.startswith(b"Photoshop 3.0\0"):
+            anatomy.hear(rights.of_iptc(body))
+        elif marker == 0xE1:
+            anatomy.hear(rights.of_xmp(body))
         anatomy.private.add(names.get(marker, "other"))
         return False
     return True
@@ -177,6 +244,7 @@ _PNG_PLAIN = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP mDCV cLLI sBIT bKGD pHYs hIST sPLT tIME acTL"
     b" fcTL fdAT oFFs sTER iDOT".split()
 )
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PNG_PLAIN_TEXTS = frozenset({b"Software", b"Copyright", b"Author"})
 
 
@@ -187,6 +255,7 @@ def _png(data: Buffer) -> tuple[Anatomy, int]:
     anatomy.keep(0, 8)
     anatomy.regular = data[12:16] == b"IHDR"
     at = 8
+    pixels = streams.PngPixels(data[16:29])
     while True:
         length = _number(data, at, ">I")
         name = data[at + 4 : at + 8]
@@ -196,19 +265,45 @@ def _png(data: Buffer) -> tuple[Anatomy, int]:
         stays = name in _PNG_PLAIN
         if name == b"eXIf":
             stays = anatomy.judge_exif(data[at + 8 : stop - 4])
-        elif name == b"tEXt" and length <= 1024:
-            stays = data[at + 8 : stop - 4].partition(b"\0")[0] in _PNG_PLAIN_TEXTS
+            anatomy.exif_at = (at, stop) if stays else anatomy.exif_at
+        elif name in _PNG_TEXTS:
+            body = data[at + 8 : min(stop - 4, at + 8 + rights.MAX_XMP)]
+            stays = _png_text_stays(name, body)
+            anatomy.hear(rights.of_png_text(name, body), stays=stays)
+        elif name == b"IDAT":
+            pixels.add(data, at + 8, stop - 4, most=MAX_PIXELS * 8)
+        elif name == b"cICP" and length == 4:
+            anatomy.colours = data[at + 8], data[at + 9]
+        elif name == b"iCCP" and not _png_profile_fits(data[at + 8 : stop - 4]):
+            anatomy.suspect()
         if name == b"acTL":
             anatomy.frames = max(1, _number(data, at + 8, ">I"))
         if stays:
             anatomy.keep(at, stop)
         elif name != b"eXIf":
-            texts = {b"tEXt", b"zTXt", b"iTXt"}
             xmp = name == b"iTXt" and data[at + 8 : at + 25] == b"XML:com.adobe.xmp"
-            anatomy.private.add("xmp" if xmp else "comment" if name in texts else "other")
+            anatomy.private.add("xmp" if xmp else "comment" if name in _PNG_TEXTS else "other")
         at = stop
         if name == b"IEND":
+            if pixels.odd:
+                anatomy.suspect()
             return anatomy, at
+
+
+def _png_text_stays(chunk: bytes, body: bytes) -> bool:
+    """Whether a text says no more than whose work it is or what made it."""
+    keyword, _, rest = body.partition(b"\0")
+    plain = chunk == b"tEXt" or (chunk == b"iTXt" and rest[:1] == b"\0")
+    return plain and len(body) <= 1024 and keyword in _PNG_PLAIN_TEXTS
+
+
+def _png_profile_fits(body: bytes) -> bool:
+    packer = zlib.decompressobj()
+    try:
+        profile = packer.decompress(body.partition(b"\0")[2][1:], rights.MAX_XMP * 4)
+    except zlib.error:
+        return True  # nobody can read it, so nobody will
+    return packer.eof and not packer.unused_data and streams.icc_fits(profile)
 
 
 def _clean_png(data: Buffer, anatomy: Anatomy, note: bytes) -> Iterator[bytes]:
@@ -222,6 +317,7 @@ def _clean_png(data: Buffer, anatomy: Anatomy, note: bytes) -> Iterator[bytes]:
 # --- WebP -------------------------------------------------------------------------------------------------
 
 _WEBP_PLAIN = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
+_WEBP_DRAWN = frozenset({b"VP8 ", b"VP8L"})
 _WEBP_EXIF, _WEBP_XMP = 0x08, 0x04
 
 
@@ -233,18 +329,29 @@ def _webp(data: Buffer) -> tuple[Anatomy, int]:
     if end > len(data):
         raise IndexError
     at, frames = 12, 0
+    seen: set[bytes] = set()
     while at < end:
         name = data[at : at + 4]
         length = _number(data, at + 4, "<I")
         stop = at + 8 + length + length % 2
         if stop > end:
             raise IndexError
-        stays = name in _WEBP_PLAIN
+        # One of each, transparency before colours: decoders pass over what else there is.
+        drawn = not seen.isdisjoint(_WEBP_DRAWN)
+        stays = name in _WEBP_PLAIN and (name == b"ANMF" or (name not in seen and not drawn))
+        seen.add(name)
         frames += name == b"ANMF"
+        body = data[at + 8 : at + 8 + length] if name in {b"EXIF", b"XMP ", b"ICCP"} else b""
         if name == b"EXIF":
-            stays = anatomy.judge_exif(data[at + 8 : at + 8 + length])
+            stays = anatomy.judge_exif(body)
+            anatomy.exif_at = (at, stop) if stays else anatomy.exif_at
         elif not stays:
             anatomy.private.add("xmp" if name == b"XMP " else "other")
+            anatomy.hear(rights.of_xmp(body) if name == b"XMP " else rights.NOBODY)
+        elif (name == b"ICCP" and not streams.icc_fits(body)) or (
+            name in _WEBP_DRAWN | {b"ALPH"} and streams.is_strange(data, at, stop)
+        ):
+            anatomy.suspect()
         if stays:
             anatomy.keep(at, stop)
         at = stop
@@ -293,8 +400,15 @@ def _gif(data: Buffer) -> tuple[Anatomy, int]:
         elif block == 0x21:
             label, name = data[at + 1], data[at + 3 : at + 14]
             at = _after_blocks(data, at + 2)
-            if label in {0x01, 0xF9} or (label == 0xFF and name in _GIF_APPLICATIONS):
-                anatomy.keep(start, at)
+            whole = _gif_extension(data, label, name, start, at)
+            if whole:
+                anatomy.keep(start, whole)
+                if whole + 1 < at:
+                    # Longer than such a block is: its first part, and the mark that ends it.
+                    anatomy.private.add("other")
+                    anatomy.keep(at - 1, at)
+                else:
+                    anatomy.keep(whole, at)
             else:
                 xmp = name.startswith(b"XMP")
                 anatomy.private.add("comment" if label == 0xFE else "xmp" if xmp else "other")
@@ -304,6 +418,21 @@ def _gif(data: Buffer) -> tuple[Anatomy, int]:
         raise Damaged("corrupt", "the file holds no picture")
     anatomy.frames = frames
     return anatomy, at + 1
+
+
+def _gif_extension(data: Buffer, label: int, name: bytes, start: int, stop: int) -> int:
+    """Where an extension that decides how the picture looks or plays ends, without the mark; 0: it is none."""
+    if label == 0xF9:
+        return start + 7 if data[start + 2] == 4 else 0
+    if label != 0xFF or name not in _GIF_APPLICATIONS:
+        return 0
+    if name != b"ICCRGBG1012":
+        return start + 18 if data[start + 14] == 3 else 0
+    profile, at = b"", start + 14
+    while length := data[at]:
+        profile += data[at + 1 : at + 1 + length]
+        at += 1 + length
+    return stop - 1 if streams.icc_fits(profile) else 0
 
 
 def _colours(flags: int) -> int:

@@ -17,7 +17,7 @@ from media import containers, exif
 from media.decode import decoding, open_picture, quiet
 from media.errors import MediaRefused
 from media.geometry import Bounds, Placed, place
-from media.probe import CHUNK, CUTTABLE, Probe, exif_of, is_transparent, open_regular, probe
+from media.probe import CHUNK, CUTTABLE, Probe, is_transparent, open_regular, probe, profile_of, rights_of
 from media.recipe import JPEG, PNG, WEBP, Action, Recipe, is_srgb
 from media.similarity import ssim
 from media.sniff import HEAD, SUFFIXES, VIDEO, format_of
@@ -190,14 +190,14 @@ def _draw(stream: IO[bytes], source: Path, recipe: Recipe, actions: list[Action]
                 raise MediaRefused(damage.code, damage.message, file=name) from None
     stream.seek(0)
     with open_picture(stream, kind, name=name) as opened, decoding(name):
-        facts = exif.read(exif_of(opened, anatomy, kind))
+        facts = rights_of(opened, anatomy, kind)
         turned = facts.orientation >= 5
         width, height = opened.size[::-1] if turned else opened.size
         placed = place(width, height, recipe.bounds, recipe.fit)
         if placed is None:
             raise MediaRefused("cannot_fit", "no size satisfies all limits", file=name)
         picture = _upright(opened, kind, facts.orientation, placed)
-        picture = _finish(picture, opened.info.get("icc_profile"), placed, recipe)
+        picture = _finish(picture, profile_of(opened, stream, anatomy, kind), placed, recipe)
     # It holds the picture at full size.
     del opened
     return _fitted(picture, recipe.bounds, recipe, exif.rights(facts), name, actions)

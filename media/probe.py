@@ -14,7 +14,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from media import containers, exif
+from media import containers, exif, nclx, rights, streams
 from media.clip import Clip
 from media.decode import check_size, decoding, open_picture, quiet
 from media.errors import MediaRefused
@@ -59,7 +59,7 @@ class Probe:
     icc: str | None
     """Description of the embedded colour profile; ``damaged`` where it cannot be read."""
     has_alpha: bool
-    """Some pixel of the first frame lets the background through; an opaque alpha channel does not count."""
+    """Some pixel of some frame lets the background through; an opaque alpha channel does not count."""
     animated: bool
     frames: int
     private: tuple[str, ...] = ()
@@ -157,8 +157,8 @@ def _probe(stream: IO[bytes], path: Path, size: int, name: str) -> Probe:
         frames = int(getattr(picture, "n_frames", 1)) if kind in {"PNG", "WEBP", "AVIF"} else counted
         check_size(width, height, frames=frames, name=name)
         mode = picture.mode
-        icc = profile_name(picture.info.get("icc_profile"))
-        has_alpha, lasts_ms = _decode(picture, kind, frames, name)
+        icc = profile_name(profile_of(picture, stream, anatomy, kind))
+        has_alpha, lasts_ms = _decode(stream, picture, kind, frames, name, anatomy)
     if orientation >= 5:
         width, height = height, width
     return Probe(
@@ -211,6 +211,27 @@ def exif_of(picture: ImageFile, anatomy: containers.Anatomy, kind: str) -> bytes
     return block
 
 
+def rights_of(picture: ImageFile, anatomy: containers.Anatomy, kind: str) -> exif.Exif:
+    """Whose work it is, wherever the file says so: EXIF first, then what else it carries."""
+    found = exif.read(exif_of(picture, anatomy, kind))
+    told = rights.Rights(found.artist, found.copyright).or_else(anatomy.told_rights)
+    packet = picture.info.get("xmp")
+    if kind not in CUTTABLE and isinstance(packet, bytes):
+        told = told.or_else(rights.of_xmp(packet))
+    return dataclasses.replace(found, artist=told.artist, copyright=told.copyright)
+
+
+def profile_of(picture: ImageFile, stream: IO[bytes], anatomy: containers.Anatomy, kind: str) -> object:
+    """The colour profile: the embedded one, or one for the colours that the file names by numbers; None: neither."""
+    if anatomy.colours is not None:
+        # Where a PNG has both, the numbers count (PNG, third edition, 12.1).
+        return nclx.profile(*anatomy.colours)
+    embedded = picture.info.get("icc_profile")
+    if not embedded and kind in {"HEIF", "AVIF"}:
+        return nclx.of_file(stream.fileno())
+    return embedded
+
+
 def probe_video(path: Path, size: int, sha256: str, name: str) -> Probe:
     """What a video is, without looking for its kind or its hash. :raises MediaRefused: as ``probe``."""
     from media import footage
@@ -248,19 +269,31 @@ def frame_ms(picture: ImageFile) -> float:
     return lasts if LEAST_FRAME_MS <= lasts <= 60_000 else USUAL_FRAME_MS
 
 
-def _decode(picture: ImageFile, kind: str, frames: int, name: str) -> tuple[bool, float]:
-    """Decodes every frame, to find damage; whether the first one is transparent somewhere, and how long all last."""
+def _look_behind(stream: IO[bytes], picture: ImageFile, anatomy: containers.Anatomy) -> None:
+    """Notes bytes that stand before a JPEG's end mark and belong to no pixel."""
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        if streams.jpeg_has_tail(data, anatomy.pieces[-1][1] - 2, picture.tobytes()):
+            anatomy.suspect()
+
+
+def _decode(
+    stream: IO[bytes], picture: ImageFile, kind: str, frames: int, name: str, anatomy: containers.Anatomy
+) -> tuple[bool, float]:
+    """Decodes every frame, to find damage; whether one is transparent somewhere, and how long all last."""
     with decoding(name):
         if kind == "JPEG":
             # An eighth of the size still reads every coded bit, with a sixty-fourth of the memory.
             picture.draft(None, (1, 1))
         picture.load()
+        if kind == "JPEG" and anatomy.baseline and anatomy.regular:
+            _look_behind(stream, picture, anatomy)
         has_alpha = is_transparent(picture)
         lasts_ms = frame_ms(picture)
         for frame in range(1, frames):
             picture.seek(frame)
             picture.load()
             lasts_ms += frame_ms(picture)
+            has_alpha = has_alpha or is_transparent(picture)
     return has_alpha, lasts_ms
 
 

@@ -182,3 +182,41 @@ def bent(data: bytes) -> bytes:
     """With one byte in the middle turned over."""
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
+def before_the_end(data: bytes, more: bytes) -> bytes:
+    """A JPEG with something between its last pixel and its end mark."""
+    assert data.endswith(b"\xff\xd9")
+    return data[:-2] + more + data[-2:]
+
+
+def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk before its end."""
+    at = data.index(b"IEND") - 4
+    return data[:at] + png_chunk(name, body) + data[at:]
+
+
+def more_rows(more: bytes) -> bytes:
+    """A PNG whose compressed pixels go on behind the last row."""
+    row = b"\0" + bytes(64 * 3)
+    pixels = png_chunk(b"IDAT", zlib.compress(row * 64 + more, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
+
+
+def with_riff_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A WebP with one more chunk behind the picture."""
+    whole = data[8:] + name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return b"RIFF" + struct.pack("<I", len(whole)) + whole
+
+
+def sticker(kind: str) -> bytes:
+    """An animation of a red square that moves over nothing, with soft edges."""
+    pages = []
+    for number in range(4):
+        page = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+        page.paste((200, 20, 20, 100), (8 * number, 8, 8 * number + 34, 42))
+        page.paste((200, 20, 20, 255), (8 * number + 2, 10, 8 * number + 32, 40))
+        pages.append(page)
+    more = {"disposal": 1, "blend": 0} if kind == "PNG" else {"lossless": True}
+    return encoded(pages[0], kind, save_all=True, append_images=pages[1:], duration=100, **more)

@@ -147,6 +147,26 @@ TABLE = [
            ARCHIVE)), ("strip",)) for name in (b"free", b"mdat", b"uuid", b"meta")),
     case("filled-up.mp4", film_with(lambda data: data + corpus.box(b"free", bytes(4_000)) + bytes(700)), ()),
     case("edited.mp4", film_with(lambda data: data + corpus.xmp_box()), ("strip",)),
+    case("archive-before-the-end.jpg", lambda _: corpus.before_the_end(pic("JPEG")(_), ARCHIVE), ("redraw", "strip"),
+         red="top left"),
+    case("anything-before-the-end.jpg", lambda _: corpus.before_the_end(pic("JPEG")(_), bytes(range(255)) * 8),
+         ("redraw", "strip"), red="top left"),
+    case("archive-in-a-profile.jpg", pic("JPEG", icc_profile=corpus.srgb_profile() + ARCHIVE), ("redraw", "strip"),
+         red="top left"),
+    case("archive-in-a-profile.png", pic("PNG", icc_profile=corpus.srgb_profile() + ARCHIVE), ("redraw", "strip"),
+         red="top left"),
+    case("archive-in-a-profile.webp", pic("WEBP", icc_profile=corpus.srgb_profile() + ARCHIVE), ("redraw", "strip"),
+         red="top left"),
+    case("archive-behind-the-pixels.png", lambda _: corpus.with_chunk(pic("PNG")(_), b"IDAT", ARCHIVE),
+         ("redraw", "strip"), red="top left"),
+    case("more-rows-than-the-picture-has.png", lambda _: corpus.more_rows(ARCHIVE), ("redraw", "strip")),
+    *(case(f"archive-in-a-{name.decode().strip()}-chunk.webp", lambda _, name=name: corpus.with_riff_chunk(
+           pic("WEBP", lambda: quarters("RGBA"))(_), name, ARCHIVE), ("strip",), red="top left")
+      for name in (b"ALPH", b"VP8 ", b"ICCP", b"XYZ ")),
+    *(case(f"archive-in-a-{number}-block.gif", lambda _, head=head: corpus.animation(3)[:-1] + head
+           + bytes([len(ARCHIVE)]) + ARCHIVE + b"\0;", ("strip",)) for number, head in enumerate([
+        b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xff\x0bNETSCAPE2.0\x03\1\0\0", b"\x21\xff\x0bICCRGBG1012", b"\x21\xf9",
+        b"\x21\xf9\x04\0\0\0\0", b"\x21\x01"])),
     case("taken-at-home.jpg", pic("JPEG", exif=corpus.exif()), ("strip",), red="top left"),
     # --- Pictures as cameras, telephones and programs make them ------------------------------------------------
     case("plain.jpg", pic("JPEG", quality=95), (), red="top left"),
@@ -181,6 +201,10 @@ TABLE = [
          options=Options(animation="first_frame")),
     *(case(f"dance-for-a-reel.{kind.lower()}", lambda _, kind=kind: corpus.animation(5, kind), ("video",),
            "instagram:reel") for kind in ("GIF", "PNG", "WEBP")),
+    *(case(f"sticker.{kind.lower()}", lambda _, kind=kind: corpus.sticker(kind), ("convert", "flatten"))
+      for kind in ("PNG", "WEBP")),
+    *(case(f"sticker-for-a-reel.{kind.lower()}", lambda _, kind=kind: corpus.sticker(kind), ("video", "flatten"),
+           "instagram:reel") for kind in ("PNG", "WEBP")),
     # --- Videos ---------------------------------------------------------------------------------------------
     case("plain.mp4", film(sound="aac", options={"movflags": "faststart"}), ()),
     case("index-behind.mp4", film(seconds=3), ("remux",), "instagram:reel"),

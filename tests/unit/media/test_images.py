@@ -270,3 +270,16 @@ def test_every_rendition_satisfies_its_rule(
         except MediaRefused as refusal:
             # Asserting what the refusals mean: the shape, never a failure on the way.
             assert refusal.code in {"ratio", "too_small"}  # noqa: PT017 - most examples do not raise
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_a_sticker_stays_transparent_as_gif(tmp_path: Path, kind: str) -> None:
+    rendered = made(corpus.sticker(kind), RULES["x", "post"], tmp_path, background="#00ff00")
+    with Image.open(rendered.path) as opened:
+        assert opened.n_frames == 4  # type: ignore[attr-defined]  # of animations
+        for number in range(4):
+            opened.seek(number)
+            frame = opened.convert("RGBA")
+            # Where the square was before it is gone, and what is around it is nothing.
+            assert [frame.getpixel((max(0, 8 * number + at), 20))[3] for at in (-4, 16, 38)] == [0, 255, 0]  # type: ignore[index]
+            assert frame.getpixel((8 * number + 16, 20))[0] > 180  # type: ignore[index]  # four bands
