@@ -77,12 +77,13 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.RETRYING: frozenset({S.QUEUED, S.SCHEDULED, S.FAILED, S.MISSED, S.CANCELED, S.HELD, S.PUBLISHED, S.PROCESSING}),
     S.UNKNOWN: frozenset({S.PUBLISHED, S.RETRYING, S.MISSED, S.HELD, S.CANCELED, S.FAILED, S.PROCESSING}),
     S.HELD: frozenset({S.PUBLISHED, S.SCHEDULED, S.RETRYING, S.MISSED, S.CANCELED, S.FAILED, S.PROCESSING}),
-    S.FAILED: frozenset({S.SCHEDULED, S.PUBLISHED}),
-    S.MISSED: frozenset({S.SCHEDULED, S.PUBLISHED}),
-    S.CANCELED: frozenset({S.SCHEDULED, S.PUBLISHED}),
+    S.FAILED: frozenset({S.SCHEDULED, S.PUBLISHED, S.PROCESSING}),
+    S.MISSED: frozenset({S.SCHEDULED, S.PUBLISHED, S.PROCESSING}),
+    S.CANCELED: frozenset({S.SCHEDULED, S.PUBLISHED, S.PROCESSING}),
     S.PUBLISHED: frozenset(),
 }
-"""From -> to. failed, missed and canceled reach ``published`` only when a late answer proves that it is out."""
+"""From -> to. failed, missed and canceled reach ``published`` only when a late answer proves that it is out, and
+``processing`` only when one proves that the platform has it: replayed from there it would be sent twice."""
 
 TERMINAL: frozenset[Status] = frozenset({S.PUBLISHED, S.FAILED, S.MISSED, S.CANCELED})
 LEASED: frozenset[Status] = frozenset({S.PREPARING, S.QUEUED, S.PUBLISHING})

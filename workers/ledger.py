@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Float, Row, Update, bindparam, case, func, se
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
-from db.models import Account, PublishAttempt, ScheduledPost, table_of
+from db.models import Account, DeadLetter, PublishAttempt, ScheduledPost, table_of
 from db.states import TERMINAL, WAITING, Status
 from db.transitions import (
     NOW,
@@ -47,9 +47,21 @@ from workers.work import as_stored, of_part
 posts = table_of(ScheduledPost)
 attempts = table_of(PublishAttempt)
 accounts = table_of(Account)
+letters = table_of(DeadLetter)
 
 # Built once: building a statement costs more than running it.
 ACCOUNT_LOCK = select(accounts.c.id).where(accounts.c.id == bindparam("id")).with_for_update(key_share=True)
+REPORT_LOCK = (
+    select(accounts.c.id)
+    .join(attempts, attempts.c.account_id == accounts.c.id)
+    .where(
+        accounts.c.id == bindparam("account"),
+        attempts.c.id == bindparam("attempt"),
+        attempts.c.scheduled_post_id == bindparam("post"),
+    )
+    .with_for_update(key_share=True, of=accounts)
+)
+"""Locks the account of a report, if its attempt is one of this database."""
 POST_LOCK = select(posts).where(posts.c.id == bindparam("post")).with_for_update()
 POST_SENT = (
     update(posts)
@@ -94,13 +106,21 @@ class Report:
     """Which part of a thread it was."""
 
 
+class Stranger(Exception):
+    """A report of an attempt that this database does not know: its numbers mean other posts here, or none."""
+
+
 def conclude(conn: Connection, settings: Settings, report: Report) -> Status | None:
     """Writes what came of an attempt: first onto its row, once; then the state, under the guard.
 
     Safe to repeat. :returns: the post's new status, or None where somebody else had decided meanwhile.
+
+    :raises Stranger: it is about an attempt of another database (a worker's file, and ``DATABASE_URL`` says another
+        one now; or a restored backup). Nothing was changed.
     """
-    if conn.execute(ACCOUNT_LOCK, {"id": report.account_id}).one_or_none() is None:
-        return None
+    whose = {"account": report.account_id, "attempt": report.attempt_id, "post": report.scheduled_post_id}
+    if conn.execute(REPORT_LOCK, whose).one_or_none() is None:
+        raise Stranger(f"attempt {report.attempt_id} of scheduled post {report.scheduled_post_id} is not known here")
     outcome = report.outcome
     word, code, message = _words(outcome)
     remote = _storable(outcome) if isinstance(outcome, Published) else None
@@ -118,11 +138,9 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         },
     )
     if report.sent_at is not None:
-        row = conn.execute(POST_SENT, {"post": report.scheduled_post_id, "at": report.sent_at}).one_or_none()
+        row = conn.execute(POST_SENT, {"post": report.scheduled_post_id, "at": report.sent_at}).one()
     else:
-        row = conn.execute(POST_LOCK, {"post": report.scheduled_post_id}).one_or_none()
-    if row is None:
-        return None  # a file that another database's worker left in this folder
+        row = conn.execute(POST_LOCK, {"post": report.scheduled_post_id}).one()
     if isinstance(outcome, AuthExpired | RateLimited):
         note_account(conn, report.account_id, report.token_version, outcome)
     if row.generation == report.generation and row.status == Status.PUBLISHING:
@@ -133,6 +151,8 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
         # Whoever looks for it can ask by what the platform gave it.
         _save_given(conn, row, report.part, outcome.checkpoint)
     if isinstance(outcome, Processing) and row.status in LATE_YES:
+        # What a person has ended is looked at, too, but its last step is not taken any more.
+        given_up: dict[str, Any] = {"cancel_requested": True} if _given_up(conn, row) else {}
         move(
             conn,
             row.id,
@@ -145,6 +165,7 @@ def conclude(conn: Connection, settings: Settings, report: Report) -> Status | N
             lookups={},
             error_code=None,
             error_message=None,
+            **given_up,
         )
         return Status.PROCESSING
     if isinstance(outcome, Published) and row.status not in {
@@ -171,8 +192,18 @@ def _for_later(outcome: Unknown) -> dict[str, Any]:
     return told
 
 
-LATE_YES = frozenset({*WAITING, Status.PREPARING, Status.QUEUED, Status.UNKNOWN, Status.HELD})
-"""Where a platform's yes that comes late changes what becomes of the post: it has it, and works on it."""
+ENDED = TERMINAL - {Status.PUBLISHED}
+LATE_YES = frozenset({*WAITING, *ENDED, Status.PREPARING, Status.QUEUED, Status.UNKNOWN, Status.HELD})
+"""Where a platform's yes that comes late changes what becomes of the post: it has it, and works on it. What has ended
+is looked after again, too: brought back by a person it would be sent a second time."""
+
+
+def _given_up(conn: Connection, row: Row[Any]) -> bool:
+    """Whether a person wants a (locked) post no more: it was canceled, or its dead letter was discarded."""
+    if row.status not in {Status.FAILED, Status.MISSED}:
+        return bool(row.status == Status.CANCELED)
+    still_open = select(letters.c.id).where(letters.c.scheduled_post_id == row.id, letters.c.resolved_at.is_(None))
+    return conn.execute(still_open).first() is None
 
 
 def _save_given(conn: Connection, row: Row[Any], part: int, given: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """An answer is never dropped: what came of an attempt is written until Postgres has it.
 
 While Postgres is away the report waits in a file (mode 0600) in the spool folder as well, so that a worker
-that ends meanwhile leaves it to its successor.
+that ends meanwhile leaves it to its successor. One that is about another database stays until the workers are set up
+for that one again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from platforms.base import (
 )
 from scheduler.logging import logger
 from scheduler.settings import Settings
-from workers.ledger import Report, conclude
+from workers.ledger import Report, Stranger, conclude
 
 log = logger(__name__)
 
@@ -48,6 +49,8 @@ REPLAY_EVERY_S = 30.0
 
 _replayed = {"at": 0.0}
 _replaying = threading.Lock()
+_strangers: set[tuple[str, str]] = set()
+"""(database, file) of what was found to be about another database: read, and told of, once by each process."""
 
 
 def keep(settings: Settings, report: Report) -> Status | None:
@@ -77,6 +80,11 @@ def keep(settings: Settings, report: Report) -> Status | None:
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
             continue
+        except Stranger as error:
+            # The database went back in time under our hands (a restore): a person has to see this answer.
+            file = file or _spool(settings, report)
+            log.error("outcome.stranger", file=file and file.name, error=str(error))  # noqa: TRY400 - says it all
+            return None
         if file is not None:
             file.unlink(missing_ok=True)
             log.info(
@@ -109,6 +117,9 @@ def replay(settings: Settings) -> int:
     """Stores reports that an earlier worker of this machine left behind; how many. Safe to run at any time."""
     done = 0
     for file in sorted(settings.spool().glob("outcome-*.json")):
+        known = (settings.database(), str(file))
+        if known in _strangers:
+            continue
         try:
             report = decode(json.loads(file.read_text()))
         except (ValueError, KeyError, TypeError):
@@ -119,6 +130,10 @@ def replay(settings: Settings) -> int:
         try:
             with transaction(settings.database()) as conn:
                 conclude(conn, settings, report)
+        except Stranger as error:
+            _strangers.add(known)
+            log.error("outcome.stranger", file=file.name, error=str(error))  # noqa: TRY400 - says it all
+            continue
         except (DBAPIError, PoolTimeout) as error:
             if waits(error):
                 raise

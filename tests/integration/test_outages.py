@@ -198,7 +198,7 @@ def test_a_late_processing_is_taken_up_with_what_it_gave(scheduled, pipeline, fa
 
 
 def test_one_file_that_cannot_be_stored_keeps_no_other_waiting(scheduled, pipeline, fake, settings, database):
-    """As after a restore: the post that it is about is not in this database."""
+    """As after a restore: the post that it is about is not in this database. It is kept for the one that has it."""
     numbers = [scheduled("one"), scheduled("two")]
     pipeline.claim()
     reports = []
@@ -219,7 +219,7 @@ def test_one_file_that_cannot_be_stored_keeps_no_other_waiting(scheduled, pipeli
         (folder / f"outcome-{place + 1}.json").write_text(json.dumps(outcomes.encode(report)))
     outcomes.replay(settings)
     assert [database.post(number).status for number in numbers] == ["published", "published"]
-    assert sorted(file.name for file in folder.glob("outcome-*")) == ["outcome-00.bad"]
+    assert sorted(file.name for file in folder.glob("outcome-*")) == ["outcome-0.json", "outcome-00.bad"]
 
 
 # --- What may be public is not called missed, canceled, or sent anew --------------------------------------------
