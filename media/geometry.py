@@ -73,6 +73,9 @@ def place(width: int, height: int, bounds: Bounds, fit: str, *, shrink: float = 
     scale = shrink * min(1.0, bounds.max_width / whole_width, bounds.max_height / whole_height)
     new_width, new_height = max(1, round(crop_width * scale)), max(1, round(crop_height * scale))
     if padded:
+        # Rounded up, it would ask for a canvas that is a pixel too wide, or outside of the ratio without it.
+        new_width = max(1, math.floor(crop_width * scale + _CLOSE))
+        new_height = max(1, math.floor(crop_height * scale + _CLOSE))
         canvas_width, canvas_height = _padded(new_width, new_height, bounds)
         # Rounding up may step over the edge by a pixel.
         canvas_width = min(canvas_width, bounds.max_width)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 NEAR = 0.01
 """Ratios that differ by less look the same: a platform that crops to the first cuts off a hundredth at most."""
 CLOSE = 0.005
-"""How near the renditions of one post are brought to one ratio; sides are whole numbers, those of videos even."""
+"""How near the renditions of one post are brought to one ratio: sides are whole numbers, those of videos even, which
+are given twice as much."""
 
 
 def depends(rule: MediaRule) -> bool:
@@ -56,10 +57,8 @@ def _share(rule: MediaRule, count: int) -> MediaRule:
 
 
 def _in_ratio(rule: MediaRule, ratio: float) -> MediaRule:
-    limits = {"min_ratio": ratio * (1 - CLOSE), "max_ratio": ratio * (1 + CLOSE)}
-    # A video's limits have that slack of their own.
-    video = rule.video and replace(rule.video, min_ratio=ratio, max_ratio=ratio)
-    return replace(rule, **limits, video=video)  # type: ignore[arg-type]  # two of its numbers
+    video = rule.video and replace(rule.video, min_ratio=ratio * (1 - 2 * CLOSE), max_ratio=ratio * (1 + 2 * CLOSE))
+    return replace(rule, min_ratio=ratio * (1 - CLOSE), max_ratio=ratio * (1 + CLOSE), video=video)
 
 
 def _ratio_of_all(probes: Sequence[Probe], rule: MediaRule, options: Options) -> float:

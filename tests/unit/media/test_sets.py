@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import clips
 import corpus
 import pytest
-from test_rules import IMAGE
+from test_rules import GIF, IMAGE
 
 from media.errors import MediaRefused
 from media.geometry import place
@@ -111,3 +113,31 @@ def test_all_files_share_what_a_request_may_have() -> None:
     assert sum(one.max_bytes for one in four) <= 25 * 1024 * 1024
     # Where some are not known yet, their share is kept for them.
     assert plan_set(large, rule, ["a"], count=4)[0].method == "draw"
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_pictures_and_animations_of_any_size_can_be_brought_together(fit: str) -> None:
+    sizes = random.Random(1)
+    moves = replace(GIF, duration_s=1.0)
+    for _ in range(400):
+        shapes = [(sizes.randint(200, 3000), sizes.randint(200, 3000)) for _ in range(3)]
+        slides = of(*shapes)
+        assert len(plan_set(slides, PINS, ["", "", ""], options=Options(fit=fit))) == 3
+        slides[sizes.randrange(3)] = replace(moves, width=shapes[0][0], height=shapes[0][1])
+        assert len(plan_set(slides, SLIDES, ["", "", ""], options=Options(fit=fit))) == 3
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_carousel_of_all_kinds_comes_out_in_one_ratio(tmp_path: Path, fit: str, first: int) -> None:
+    files = [
+        corpus.written(tmp_path, "a.jpg", corpus.encoded(corpus.picture(1000, 1000), "JPEG")),
+        clips.video(tmp_path / "b.mp4", size=(640, 360), seconds=4),
+        corpus.written(tmp_path, "c.gif", corpus.animation(3, size=(300, 200))),
+    ]
+    files.insert(0, files.pop(first))
+    probes = [probe(one) for one in files]
+    recipes = plan_set(probes, SLIDES, [one.name for one in files], options=Options(fit=fit))
+    made = [normalize(file, one, tmp_path / "out") for file, one in zip(files, recipes, strict=True)]
+    ratios = [one.width / one.height for one in made]
+    assert max(ratios) / min(ratios) < 1.03
