@@ -24,7 +24,10 @@ _LINK_LIKE = re.compile(r"://|\.[^\W\d_]\S")
 """A scheme, or a dot and what may be a top-level domain: a letter (of any script), and something after it."""
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _SIGNS = re.compile(r"[\W_]+")
-_MEDIA_PAGE = re.compile(r"/status/\d+/(?:photo|video)/\d+/?$")
+_MEDIA_PAGE = re.compile(r"/status/(\d+)/(?:photo|video)/\d+/?$")
+_MAY_SHOW_MEDIA = re.compile(r"/status(?:es)?/\d+/(?:photo|video)\b|\bt\.co/", re.IGNORECASE)
+"""A link in a text of ours to the page of a post's picture or video, or one that X resolves to it: X attaches what is
+there to the post that links to it."""
 
 
 class Likeness(enum.Enum):
@@ -67,14 +70,18 @@ def written(text: str) -> tuple[frozenset[str], str]:
 
 
 def shown(post: dict[str, Json]) -> tuple[str, str]:
-    """The feed's text in the same forms. Links to its own media, which X appends, are taken out."""
+    """The feed's text in the same forms. Links to its own media, which X appends, are taken out.
+
+    A link to another post's media was written by the author, and stays.
+    """
     plain = blind = html.unescape(str(post.get("text") or ""))
     entities = objects(mapping(post.get("entities")).get("urls"))
     # The longest first: one short link may be the beginning of another.
     for entity in sorted(entities, key=lambda one: len(str(one.get("url") or "")), reverse=True):
         target, short = str(entity.get("expanded_url") or ""), str(entity.get("url") or "")
         if target and short:
-            own = _MEDIA_PAGE.search(target) is not None
+            page = _MEDIA_PAGE.search(target)
+            own = page is not None and page.group(1) == str(post.get("id") or "")
             plain = plain.replace(short, "" if own else _canonical(target))
             # Another short link is as open as the token that it stands in.
             blind = blind.replace(short, "") if own else blind
@@ -89,6 +96,8 @@ class Sought:
     blind: str
     media_ids: frozenset[str]
     media_count: int
+    links_to_media: bool
+    """Whether X may attach the media of another post, which a link of the text names."""
     answers: str
     """The post it answers, for a part of a thread; else empty."""
 
@@ -99,7 +108,8 @@ class Sought:
         for entry in objects(call.checkpoint.get("media")):
             ids |= {str(entry[name]) for name in ("id", "media_key") if entry.get(name)}
         answers = draft.reply_to.remote_id if draft.reply_to else ""
-        return cls(*written(draft.text), frozenset(ids), len(draft.media), answers)
+        links_to_media = _MAY_SHOW_MEDIA.search(normalize(draft.text)) is not None
+        return cls(*written(draft.text), frozenset(ids), len(draft.media), links_to_media, answers)
 
     def compare(self, post: dict[str, Json]) -> Likeness:
         """What it answers has to be the same. Then media decide where there are any: their keys are ours alone.
@@ -117,7 +127,7 @@ class Sought:
 
     def _compare_content(self, post: dict[str, Json]) -> Likeness:
         keys = [str(key) for key in mapping(post.get("attachments")).get("media_keys") or []]
-        if keys and not self.media_count:
+        if keys and not self.media_count and not self.links_to_media:
             return Likeness.OTHER
         if keys and self.media_ids:
             # A media key is "<type>_<media id>".
@@ -131,5 +141,8 @@ class Sought:
         if self.media_count:
             # The link to the media, which X appends, where it is not told to be one.
             same_words.add(self.blind + _OPEN)
+        if self.links_to_media:
+            # X shows the media in place of a link at the end.
+            same_words.add(self.blind.rstrip(_OPEN))
         # X may write a link, or a sign, in another way than its author did.
         return Likeness.UNDECIDED if blind in same_words else Likeness.OTHER

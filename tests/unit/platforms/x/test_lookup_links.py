@@ -114,3 +114,32 @@ def test_a_link_to_media_that_x_does_not_name_as_such_leaves_it_open() -> None:
     draft = Draft("Listen: acme.music", X_ACCOUNT, (picture(),))
     outcome = look(draft, f"Listen: {SHORT} https://t.co/media", attachments={"media_keys": ["3_1"]})
     assert isinstance(outcome, Inconclusive)
+
+
+THEIRS = "https://x.com/nasa/status/123/video/1"
+THEIR_KEYS = {"attachments": {"media_keys": ["13_122"]}}
+
+
+@pytest.mark.parametrize("link", [THEIRS, THEIRS.removeprefix("https://"), "https://x.com/i/status/123/photo/2"])
+def test_a_link_to_the_media_of_another_post_is_part_of_the_text(link: str) -> None:
+    target = link if link.startswith("https") else f"https://{link}"
+    assert isinstance(look(f"Watch {link}", f"Watch {SHORT}", (SHORT, target)), Found)
+    # Another post's media, and the same words, are not the same post; nor is it certain that they are another.
+    other = ("https://t.co/other", "https://x.com/esa/status/7/video/1")
+    assert isinstance(look(f"Watch {link}", "Watch https://t.co/other", other), Inconclusive)
+
+
+@pytest.mark.parametrize("link", [THEIRS, "https://twitter.com/nasa/status/123/video/1?s=20", "https://t.co/vid"])
+@pytest.mark.parametrize("shown", [f"Watch {SHORT}", "Watch https://t.co/unnamed", "Watch"])
+def test_media_that_a_link_brought_along_are_no_proof_of_another_post(link: str, shown: str) -> None:
+    assert isinstance(look(f"Watch {link}", shown, (SHORT, THEIRS), **THEIR_KEYS), Inconclusive)
+    assert look(f"Watch {link}", "Dinner", **THEIR_KEYS) == Absent()
+    assert look("Watch", "Watch https://t.co/unnamed", **THEIR_KEYS) == Absent()
+
+
+def test_a_link_to_other_media_does_not_hide_our_picture() -> None:
+    draft = Draft(f"Watch {THEIRS}", X_ACCOUNT, (picture(),))
+    mine = ("https://t.co/mine", "https://x.com/acme/status/10/photo/1")
+    shown = f"Watch {SHORT} https://t.co/mine"
+    keys = {"attachments": {"media_keys": ["3_1"]}}
+    assert isinstance(look(draft, shown, (SHORT, THEIRS), mine, **keys), Found)
