@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, Row, select, text, update
 
 from db.models import Account, table_of
 from db.states import HeldFor, Status
@@ -30,6 +30,15 @@ OUT_OF_REACH_PAUSE_S = 300.0
 
 accounts = table_of(Account)
 
+LIMITED = text("UPDATE accounts SET limited_until = greatest(limited_until, :until) WHERE id = :account")
+APP_LIMITED = text("""
+    UPDATE accounts SET limited_until = greatest(limited_until, :until)
+     WHERE id IN (SELECT o.id FROM accounts o JOIN accounts a ON a.platform = o.platform AND a.app = o.app
+                   WHERE a.id = :account AND o.id <> a.id ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED)
+""")
+"""All that share the app. Whoever asks has an account locked already, so that two that waited for the accounts of each
+other would wait for ever. One that somebody has at the moment learns of the limit by the answer to its own call."""
+
 
 def hold_for_reconnect(conn: Connection, scheduled_post_id: int, generation: int, source: Status) -> int | None:
     """Puts a post in front of a person until its account is connected again."""
@@ -52,13 +61,10 @@ def note_account(conn: Connection, account_id: int, token_version: int, outcome:
     if isinstance(outcome, RateLimited):
         if outcome.scope == "post":
             return
-        scope = accounts.c.id == account_id
+        told = {"account": account_id, "until": outcome.until}
+        conn.execute(LIMITED, told)
         if outcome.scope == "app":
-            one = select(accounts.c.platform, accounts.c.app).where(accounts.c.id == account_id).subquery()
-            scope = (accounts.c.platform == one.c.platform) & (accounts.c.app == one.c.app)
-        conn.execute(
-            update(accounts).where(scope).values(limited_until=func.greatest(accounts.c.limited_until, outcome.until))
-        )
+            conn.execute(APP_LIMITED, told)
     elif outcome.permanent:
         # A stale token never marks a healthy account: only if nobody renewed it meanwhile.
         conn.execute(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import text
+
 from db.session import transaction
-from platforms.base import Quota
+from platforms.base import Quota, RateLimited
 from scheduler.limits import app_full, full, guards
+from workers.ledger import ACCOUNT_LOCK
+from workers.not_published import note_account
 
 SHARED = Quota("app-3", 3, 3600, scope="app")
 OWN = Quota("own-2", 2, 600)
@@ -95,3 +100,35 @@ def test_of_many_workers_at_once_no_more_than_the_app_may_begin(
     assert statuses.count("published") == 3
     assert statuses.count("scheduled") == 5, statuses
     assert {database.post(number).attempts for number in numbers if database.post(number).status == "scheduled"} == {0}
+
+
+def test_two_limits_of_an_app_at_once_wait_for_nothing(
+    account: Callable[..., int], fake: Any, database: Any, settings: Any
+) -> None:
+    """Each worker has the account that it was answered for; neither may wait for the other's."""
+    numbers = [account(f"fake:a{number}") for number in range(4)]
+    database.run("UPDATE accounts SET app = 'one'")
+    other = account("fake:other")
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    both = threading.Barrier(2)
+    errors: list[BaseException] = []
+
+    def answered(number: int) -> None:
+        try:
+            with transaction(settings.database()) as conn:
+                conn.execute(text("SET LOCAL lock_timeout = '5s'"))
+                conn.execute(ACCOUNT_LOCK, {"id": number})
+                both.wait(10)
+                note_account(conn, number, 1, RateLimited(until, "enough", 429, "app"))
+                both.wait(10)
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=answered, args=(number,)) for number in (numbers[2], numbers[1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert database.rows("SELECT DISTINCT limited_until FROM accounts WHERE app = 'one'") == [(until,)]
+    assert database.one("SELECT limited_until FROM accounts WHERE id = :id", id=other) is None
