@@ -23,7 +23,9 @@ RENDITIONS = sql("""
                                THEN clock_timestamp() ELSE available_at END,
            error_code = CASE WHEN state <> 'failed' THEN error_code END,
            error_message = CASE WHEN state <> 'failed' THEN error_message END
-     WHERE id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+     WHERE id IN (SELECT id FROM renditions
+                   WHERE id IN (SELECT rendition_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+                   ORDER BY id FOR UPDATE)
 """)
 ORIGINALS = sql("""
     UPDATE media_assets SET touched_at = clock_timestamp(), delete_after = NULL,
@@ -31,7 +33,9 @@ ORIGINALS = sql("""
            claims = CASE WHEN state = 'failed' THEN 0 ELSE claims END,
            available_at = CASE WHEN state = 'failed' OR available_at = 'infinity'
                                THEN clock_timestamp() ELSE available_at END
-     WHERE id IN (SELECT asset_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+     WHERE id IN (SELECT id FROM media_assets
+                   WHERE id IN (SELECT asset_id FROM scheduled_post_media WHERE scheduled_post_id = :id)
+                   ORDER BY id FOR UPDATE)
 """)
 UNMADE = sql("""
     SELECT EXISTS (SELECT FROM scheduled_post_media m LEFT JOIN renditions r ON r.id = m.rendition_id

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, select, text, update
 from db.failpoints import hit
 from db.models import MediaAsset, Rendition, ScheduledPost, table_of
 from db.object_lock import take_turn
-from db.session import transaction
+from db.session import repeat_safe, transaction
 from db.transitions import seconds_from_now
 from media import room
 from media.errors import MachineFailed, MediaRefused, NoRoom, RemoteUnavailable, StoreUnavailable
@@ -116,26 +116,44 @@ def crashes_each_time(settings: Settings, table: Any, row: Row[Any]) -> bool:
 def fail(settings: Settings, table: Any, row: Row[Any], code: str, message: str) -> None:
     """The file cannot be used: its posts fail now, not at their due time."""
     column = "rendition_id" if table is renditions else "asset_id"
-    with transaction(settings.database()) as conn:
-        done = conn.execute(
-            update(table)
-            .where(table.c.id == row.id, table.c.generation == row.generation)
-            .values(state="failed", error_code=code, error_message=message[:2000])
-        ).rowcount
-        if not done:
-            return
-        waiting = conn.execute(
-            text(f"""
-                SELECT s.id, s.generation FROM scheduled_posts s
-                  JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
-                 WHERE m.{column} = :id AND s.status = 'scheduled' AND NOT s.media_ready
-                 ORDER BY s.id FOR UPDATE OF s
-            """),  # noqa: S608 - the column is one of two words of ours
-            {"id": row.id},
-        ).all()
-        for one in waiting:
-            fail_post(conn, one.id, one.generation, code, message)
-    log.warning("media.failed", table=table.name, id=row.id, code=code, message=message, posts=len(waiting))
+
+    def write() -> int | None:
+        with transaction(settings.database()) as conn:
+            lock_posts(conn, column, row.id)
+            done = conn.execute(
+                update(table)
+                .where(table.c.id == row.id, table.c.generation == row.generation)
+                .values(state="failed", error_code=code, error_message=message[:2000])
+            ).rowcount
+            if not done:
+                return None
+            # Again: a post may have come for this file while it was waited for.
+            waiting = [one for one in lock_posts(conn, column, row.id) if one.status == "scheduled"]
+            for one in waiting:
+                fail_post(conn, one.id, one.generation, code, message)
+            return len(waiting)
+
+    failed = repeat_safe(write)
+    if failed is None:
+        return
+    log.warning("media.failed", table=table.name, id=row.id, code=code, message=message, posts=failed)
+
+
+def lock_posts(conn: Connection, column: str, number: int) -> Sequence[Row[Any]]:
+    """Locks the posts that wait for a file, before the file itself is: in this order a person's change locks them, too
+    (``scheduler.edits``, ``scheduler.replays``).
+
+    :param column: of ``scheduled_post_media``: what ``number`` counts.
+    """
+    return conn.execute(
+        text(f"""
+            SELECT s.id, s.generation, s.status FROM scheduled_posts s
+             WHERE NOT s.media_ready
+               AND s.id IN (SELECT m.scheduled_post_id FROM scheduled_post_media m WHERE m.{column} = :id)
+             ORDER BY s.id FOR UPDATE OF s
+        """),  # noqa: S608 - the column is one of two words of ours
+        {"id": number},
+    ).all()
 
 
 # --- Fetch --------------------------------------------------------------------------------------------------
@@ -180,26 +198,31 @@ def fetch(settings: Settings, asset_id: int, generation: int) -> None:
         codes = {StoreUnavailable: "store_unavailable", MachineFailed: "machine_failed", NoRoom: "disk_full"}
         again(settings, assets, row, codes.get(type(error), "not_reachable"), str(error))
         return
-    with transaction(settings.database()) as conn:
-        done = conn.execute(
-            update(assets)
-            .where(assets.c.id == asset_id, assets.c.generation == row.generation)
-            .values(
-                state="stored",
-                progress=1.0,
-                sha256=found.sha256,
-                size=found.size,
-                mime=found.mime,
-                probe=found.as_json(),
-                storage_key=key,
-                error_code=None,
-                error_message=None,
-                touched_at=func.clock_timestamp(),
-            )
-        ).rowcount
-        if done:
-            plan_renditions(conn, settings, asset_id)
-        hit("fetch.before_commit", asset_id, conn)
+
+    def write() -> None:
+        with transaction(settings.database()) as conn:
+            lock_posts(conn, "asset_id", asset_id)
+            done = conn.execute(
+                update(assets)
+                .where(assets.c.id == asset_id, assets.c.generation == row.generation)
+                .values(
+                    state="stored",
+                    progress=1.0,
+                    sha256=found.sha256,
+                    size=found.size,
+                    mime=found.mime,
+                    probe=found.as_json(),
+                    storage_key=key,
+                    error_code=None,
+                    error_message=None,
+                    touched_at=func.clock_timestamp(),
+                )
+            ).rowcount
+            if done:
+                plan_renditions(conn, settings, asset_id)
+            hit("fetch.before_commit", asset_id, conn)
+
+    repeat_safe(write)
     hit("fetch.after_commit", asset_id)
     log.info("media.fetched", asset_id=asset_id, size=found.size, mime=found.mime)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, text, update
 
 from db.failpoints import hit
 from db.models import Rendition, table_of
-from db.session import transaction
+from db.session import repeat_safe, transaction
 from db.transitions import seconds_from_now
 from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from scheduler.logging import logger
@@ -18,7 +18,7 @@ from scheduler.settings import Settings, current
 from workers import outside
 from workers.app import task
 from workers.context import send, store
-from workers.media import Lost, Progress, again, begin, crashes_each_time, machine_lease_s, spool_folder
+from workers.media import Lost, Progress, again, begin, crashes_each_time, lock_posts, machine_lease_s, spool_folder
 from workers.work import load
 
 log = logger(__name__)
@@ -65,9 +65,14 @@ def upload(settings: Settings, rendition_id: int, generation: int) -> None:
         # Usually the bucket's domain; whoever mends it need not schedule anew.
         again(settings, renditions, row, "store_not_public", f"platforms cannot fetch it from our store: {error}")
         return
-    with transaction(settings.database()) as conn:
-        done = finish(conn, row, key)
-        hit("upload.before_commit", rendition_id, conn)
+
+    def write() -> int:
+        with transaction(settings.database()) as conn:
+            done = finish(conn, row, key)
+            hit("upload.before_commit", rendition_id, conn)
+        return done
+
+    done = repeat_safe(write)
     hit("upload.after_commit", rendition_id)
     shutil.rmtree(folder, ignore_errors=True)
     log.info("upload.done", rendition_id=rendition_id, size=row.size, posts_ready=done)
@@ -96,6 +101,8 @@ def _seen_from_outside(settings: Settings, row: Row[Any], key: str) -> None:
 
 def finish(conn: Connection, row: Row[Any], key: str) -> int:
     """The rendition is in the store: posts that have all they need may go; how many."""
+    # The posts first: of two renditions that become ready at once, the second to lock sees the first.
+    lock_posts(conn, "rendition_id", row.id)
     moved = conn.execute(
         update(renditions)
         .where(renditions.c.id == row.id, renditions.c.generation == row.generation)
@@ -112,14 +119,7 @@ def finish(conn: Connection, row: Row[Any], key: str) -> int:
     ).rowcount
     if not moved:
         return 0
-    # Lock the posts first: of two renditions that become ready at once, the second to lock sees the first.
-    conn.execute(
-        text("""
-            SELECT s.id FROM scheduled_posts s JOIN scheduled_post_media m ON m.scheduled_post_id = s.id
-             WHERE m.rendition_id = :id AND NOT s.media_ready ORDER BY s.id FOR UPDATE OF s
-        """),
-        {"id": row.id},
-    )
+    lock_posts(conn, "rendition_id", row.id)  # again: a post may have come for it while it was waited for
     return conn.execute(
         text("""
             UPDATE scheduled_posts s SET media_ready = true, updated_at = clock_timestamp()
