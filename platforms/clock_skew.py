@@ -2,7 +2,8 @@
 
 A look-up compares when a post was made, by the platform's clock, with when our attempt began, by ours. Where the two
 differ by more than a margin, a post that is there would be taken for an older one, and be sent once more. So what is
-looked for is shifted by the difference that the answer itself tells.
+looked for begins earlier by the difference that the answer itself tells; and never later, as ``Date`` may come from a
+proxy whose clock is not that of the posts.
 """
 
 from __future__ import annotations
@@ -41,3 +42,17 @@ def skew(reply: Reply, now: datetime) -> timedelta:
             f"The platform's clock and ours differ by {abs(difference).days} days; set this machine's clock."
         )
     return difference if abs(difference) > UNNOTICED else timedelta()
+
+
+def earlier(since: datetime, difference: timedelta) -> datetime:
+    """From when on a post may be ours: moved back by a platform's clock that is behind ours, never forward.
+
+    Where only a proxy's clock is ahead, a later time would leave our own post out as an older one. Reading a little
+    more costs at most a question to a person.
+    """
+    return since + min(difference, timedelta())
+
+
+def later(until: datetime, difference: timedelta) -> datetime:
+    """Up to when a post may be ours: moved forward by a platform's clock that is ahead of ours, never back."""
+    return until + max(difference, timedelta())

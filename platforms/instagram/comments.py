@@ -28,7 +28,7 @@ from platforms.base import (
     Rejected,
     Violation,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, skew
 from platforms.instagram import api
 from platforms.instagram.lookup import plain
 from platforms.instagram.models import Options, options_of
@@ -37,8 +37,8 @@ from platforms.outcomes import mapping, objects, utc
 READ_LAG_S = 30.0
 """How long a new comment may be missing from its list. No document says; the crash suite runs with it."""
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a comment may seem to be. What the clocks differ by is corrected before; this is
-for what an answer does not tell: one without a ``Date``, a clock that was set in between."""
+"""How much earlier than the attempt a comment may seem to be. What the clocks differ by is allowed for before; this
+is for what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 50
 """The most comments that one answer has. Source: IG Media comments reference, 2025-01."""
 NOT_ALLOWED = "The access does not allow first comments."
@@ -101,7 +101,7 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
     if not isinstance(answer.get("data"), list):
         return _unread(api.refusal(call, reply))
     try:
-        since = doubt.started_at - CLOCK_MARGIN + skew(reply, call.now())
+        since = earlier(doubt.started_at - CLOCK_MARGIN, skew(reply, call.now()))
     except ClockUnusableError as error:
         return Inconclusive(str(error))
     similar = False

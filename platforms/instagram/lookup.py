@@ -20,13 +20,13 @@ from platforms.base import (
     Repeatable,
     Reply,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, skew
 from platforms.instagram import api, containers
 from platforms.instagram.models import Kind, kind_of
 from platforms.outcomes import mapping, objects, utc
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a post may seem to be. What the clocks differ by is corrected before; this is for
+"""How much earlier than the attempt a post may seem to be. What the clocks differ by is allowed for before; this is for
 what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 LISTED_AFTER = timedelta(minutes=10)
 """A published container whose post is not in the lists by then is counted as found without an id."""
@@ -101,7 +101,7 @@ def _search(call: Call, draft: Draft, doubt: Doubt, since: datetime) -> list[Fou
         shift = skew(reply, call.now())
     except ClockUnusableError as error:
         return Inconclusive(str(error))
-    since += shift
+    since = earlier(since, shift)
     if shift < timedelta() and kind is not Kind.STORY:
         # By Instagram's clock the attempt was earlier: some of what counts was left out.
         reply = _listed(call, kind, since)

@@ -24,13 +24,13 @@ from platforms.base import (
     Reconciled,
     Reply,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, skew
 from platforms.mastodon import api
 from platforms.mastodon.likeness import Likeness, Sought
 from platforms.outcomes import objects, retry_after_s, utc
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a status may seem to be. What the clocks differ by is corrected before; this is for
+"""How much earlier than the attempt a status may seem to be. What the clocks differ by is allowed for before; this is for
 what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 40
 """The most that a server gives at once. Source: OpenAPI 4.7.0, 2026-08."""
@@ -122,7 +122,7 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
             return _failure(call, reply)
         if before is None:
             try:
-                search.since += skew(reply, call.now())
+                search.since = earlier(search.since, skew(reply, call.now()))
             except ClockUnusableError as error:
                 return Inconclusive(str(error))
         statuses = objects(answer)

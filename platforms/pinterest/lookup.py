@@ -21,12 +21,12 @@ from platforms.base import (
     RateLimited,
     Reconciled,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, later, skew
 from platforms.outcomes import mapping, objects, retry_after_s, utc
 from platforms.pinterest import api
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a pin may seem to be. What the clocks differ by is corrected before; this is for
+"""How much earlier than the attempt a pin may seem to be. What the clocks differ by is allowed for before; this is for
 what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 250
 """The largest that the API gives."""
@@ -115,11 +115,12 @@ class _Search:
     """No pin so far was newer than one before it. The order of the list is not documented."""
     last: datetime | None = None
     clock_known: bool = False
-    """Whether ``since`` and ``until`` are by Pinterest's clock; till then by ours."""
+    """Whether ``since`` and ``until`` allow for Pinterest's clock; till then they are by ours."""
 
     def go_by(self, difference: timedelta) -> None:
         """Takes what has to be added to a time of ours to get Pinterest's."""
-        self.since, self.until, self.clock_known = self.since + difference, self.until + difference, True
+        self.since, self.until = earlier(self.since, difference), later(self.until, difference)
+        self.clock_known = True
 
     def read(self, pins: list[dict[str, Json]]) -> bool:
         """Takes a page in; True where everything after it must be older than the attempt."""

@@ -19,14 +19,14 @@ from platforms.base import (
     RateLimited,
     Reconciled,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, skew
 from platforms.outcomes import objects
 from platforms.tiktok import api, status, upload
 from platforms.tiktok import doubt as doubts
 from platforms.tiktok.models import PUBLIC, Kind, is_direct, kind_of, options_of
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a post may seem to be. What the clocks differ by is corrected before; this is for
+"""How much earlier than the attempt a post may seem to be. What the clocks differ by is allowed for before; this is for
 what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 20
 """The largest that the API gives."""
@@ -108,7 +108,7 @@ def _search(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
             return refused if isinstance(refused, AuthExpired | RateLimited) else Inconclusive(refused.message)
         if cursor is None:
             try:
-                since += skew(reply, call.now())
+                since = earlier(since, skew(reply, call.now()))
             except ClockUnusableError as error:
                 return Inconclusive(str(error))
         videos = objects(answer["videos"])

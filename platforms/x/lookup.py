@@ -18,13 +18,13 @@ from platforms.base import (
     Reconciled,
     Reply,
 )
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, skew
 from platforms.outcomes import mapping, objects, retry_after_s, utc
 from platforms.x import api
 from platforms.x.likeness import Likeness, Sought
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a post may seem to be. What the clocks differ by is corrected before; this is for
+"""How much earlier than the attempt a post may seem to be. What the clocks differ by is allowed for before; this is for
 what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 100
 MAX_PAGES = 8
@@ -92,7 +92,7 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         shift = skew(reply, call.now())
     except ClockUnusableError as error:
         return Inconclusive(str(error))
-    since += shift
+    since = earlier(since, shift)
     if shift < timedelta() and reply.status in {200, 400}:
         # By X's clock the attempt was earlier: some of what counts was left out, or the time was still to come.
         asked = since

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from platforms.base import Reply
-from platforms.clock_skew import ClockUnusableError, skew
+from platforms.clock_skew import ClockUnusableError, earlier, later, skew
 
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -43,3 +43,11 @@ def test_a_broken_clock_is_not_corrected() -> None:
     for days in (-400, 2):
         with pytest.raises(ClockUnusableError, match=f"{abs(days)} days"):
             skew(answer(date=dated(days * 86_400)), NOW)
+
+
+def test_a_time_span_only_grows_by_what_an_answer_says() -> None:
+    behind, ahead = timedelta(minutes=-2), timedelta(hours=1)
+    assert (earlier(NOW, behind), later(NOW, behind)) == (NOW + behind, NOW)
+    # A proxy whose clock is ahead of the backend's must not make our post an older one.
+    assert (earlier(NOW, ahead), later(NOW, ahead)) == (NOW, NOW + ahead)
+    assert earlier(NOW, timedelta()) == later(NOW, timedelta()) == NOW

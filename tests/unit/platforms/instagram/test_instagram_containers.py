@@ -323,7 +323,8 @@ def test_the_id_is_found_by_caption_type_and_time() -> None:
         (-120, -119, True),
         (-120, -181, False),
         (3600, 3601, True),
-        (3600, 3539, False),
+        (3600, 1, True),
+        (3600, -61, False),
     ],
 )
 @pytest.mark.parametrize("placement", ["feed", "story"])
