@@ -30,8 +30,8 @@ from platforms.mastodon.likeness import Likeness, Sought
 from platforms.outcomes import objects, retry_after_s, utc
 
 CLOCK_MARGIN = timedelta(seconds=60)
-"""How much earlier than the attempt a status may seem to be. What the clocks differ by is allowed for before; this is for
-what an answer does not tell: one without a ``Date``, a clock that was set in between."""
+"""How much earlier than the attempt a status may seem to be. What the clocks differ by is allowed for before; this is
+for what an answer does not tell: one without a ``Date``, a clock that was set in between."""
 PAGE = 40
 """The most that a server gives at once. Source: OpenAPI 4.7.0, 2026-08."""
 MAX_PAGES = 10
