@@ -62,7 +62,13 @@ def allowed(login: str, granted: Sequence[str]) -> bool:
 
 
 def violations(draft: Draft, options: Options) -> Iterator[Violation]:
-    """A comment that the account's access is known not to allow: the post would go out without it."""
+    """A comment that the account's access is known not to allow: the post would go out without it.
+
+    Only while it is scheduled. Once its files can be read the post was accepted: it goes out, and only its comment
+    fails (``send``).
+    """
+    if any(item.read is not None for item in draft.media):
+        return
     facts = draft.account.facts
     login = "facebook" if facts.get("login") == "facebook" else "instagram"
     granted = facts.get("scopes")
@@ -91,7 +97,8 @@ def send(call: Call, draft: Draft) -> PublishOutcome:
 def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
     """Reads the post's comments, newest first, for the account's own with these words.
 
-    A comment of the account since the attempt that has other words may be ours, changed by Instagram: not absent.
+    A comment of the account since the attempt that has other words may be ours, changed by Instagram; one with our
+    words under another name may be ours, as accounts are renamed. Neither is absence.
     """
     if draft.reply_to is None:
         return Inconclusive("There is no post whose comments could be read.")
@@ -104,20 +111,23 @@ def look_up(call: Call, draft: Draft, doubt: Doubt) -> Reconciled:
         since = earlier(doubt.started_at - CLOCK_MARGIN, skew(reply, call.now()))
     except ClockUnusableError as error:
         return Inconclusive(str(error))
-    similar = False
+    similar = ""
     for comment in objects(answer["data"]):
         comment_id, said_at = str(comment.get("id") or ""), utc(comment.get("timestamp"))
         if comment_id in {"", *doubt.taken_remote_ids} or (said_at is not None and said_at < since):
             continue
-        if not _may_be_ours(comment, call.account.handle):
-            continue
-        if plain(comment.get("text")) == plain(draft.text):
+        same_words = plain(comment.get("text")) == plain(draft.text)
+        named = _may_be_ours(comment, call.account.handle)
+        if same_words and named:
             return Found(comment_id, draft.reply_to.url, said_at)
-        similar = True
+        if same_words:
+            similar = "Somebody has commented since in these words; it is the account's own if that was renamed."
+        elif named:
+            similar = similar or "The account has commented since, in other words."
     if mapping(mapping(answer.get("paging")).get("cursors")).get("after") and len(answer["data"]) >= PAGE:
         # A post that many have commented on within a minute: ours may stand on a further page.
         return Inconclusive("The post has more comments than one page shows.", 30.0)
-    return Inconclusive("The account has commented since, in other words.") if similar else Absent()
+    return Inconclusive(similar) if similar else Absent()
 
 
 def _may_be_ours(comment: dict[str, Json], handle: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -51,6 +52,13 @@ def test_a_comment_that_the_access_does_not_allow_is_refused_when_it_is_schedule
     assert {violation.code for violation in found} <= {"scope_missing"}
     # Without a comment the access is good enough.
     assert PLATFORM.validate(dataclasses.replace(with_scopes(account, *scopes), options={})) == []
+
+
+def test_a_post_that_was_accepted_before_is_not_refused_for_its_comment() -> None:
+    """When workers load it its files can be read; without the scope the comment alone fails."""
+    waiting = with_scopes(INSTAGRAM_ACCOUNT, BASIC, PUBLISH)
+    file = dataclasses.replace(waiting.media[0], read=lambda: io.BytesIO(b"x"))
+    assert PLATFORM.validate(dataclasses.replace(waiting, media=(file,))) == []
 
 
 def test_what_was_granted_is_kept_with_the_account() -> None:
@@ -107,6 +115,10 @@ def look(*comments: dict[str, Any], taken: tuple[str, ...] = (), handle: str = "
         ([said("#soup", -3600)], Absent),
         ([said("soup", -3600)], Absent),
         ([said("Nice!", username="fan")], Absent),
+        # The account may have been renamed since: the words are ours.
+        ([said("#soup", username="acme.soups")], Inconclusive),
+        ([said("#soup", username="acme.soups"), said("#soup", id="8")], Found),
+        ([said("#soup", -3600, username="acme.soups")], Absent),
         # Instagram may have changed the words: who would say that it is not there?
         ([said("#soup …")], Inconclusive),
         ([said("soup")], Inconclusive),
