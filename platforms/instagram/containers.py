@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from platforms.base import (
     Call,
@@ -74,8 +75,23 @@ def creation_id(call: Call, draft: Draft) -> str | None:
 
 def drop(call: Call) -> bool:
     """Gives the containers up, so that the next visit makes others; False: that was done too often."""
+    return _drop(call, {})
+
+
+def is_in_doubt(tried: Entry) -> bool:
+    """Whether a container may have published: one of its sendings was not refused as one without effect."""
+    return tried.get("count") != tried.get("refused")
+
+
+def _give_up(call: Call) -> bool:
+    """As ``drop``, for what is wrong with containers that were not sent: it tells nothing of one that was."""
+    tried = mapping(call.checkpoint.get("tried"))
+    return _drop(call, tried if is_in_doubt(tried) else {})
+
+
+def _drop(call: Call, tried: Entry) -> bool:
     rebuilds = int(call.checkpoint.get("rebuilds") or 0) + 1
-    call.save(items=[], parent={}, tried={}, rebuilds=rebuilds)
+    call.save(items=[], parent={}, tried=dict(tried), rebuilds=rebuilds)
     return rebuilds <= MAX_REBUILDS
 
 
@@ -94,6 +110,9 @@ def advance(call: Call, draft: Draft) -> PrepareOutcome:
     waits: list[float] = []
     for index, item in enumerate(draft.media):
         halted = _one(call, draft, user, item, known, index)
+        # A file that has no container yet cannot have lost it.
+        if known[index] and _is_lost(halted):
+            return _rebuilt(call, draft, halted)
         if isinstance(halted, Processing):
             waits.append(halted.poll_after_s)
         elif halted is not None:
@@ -102,8 +121,8 @@ def advance(call: Call, draft: Draft) -> PrepareOutcome:
         return Processing(max(waits))
     if kind_of(draft) is Kind.CAROUSEL:
         halted = _parent(call, draft, user, known)
-        if isinstance(halted, NotSent) and halted.code == "container_not_found":
-            return _orphaned(call, draft, halted)
+        if _is_lost(halted):
+            return _rebuilt(call, draft, halted)
         if halted is not None:
             return halted
     made = [time for entry in known if (time := utc(entry.get("made_at"))) is not None]
@@ -168,7 +187,7 @@ def _one(call: Call, draft: Draft, user: str, item: MediaItem, known: list[Entry
             entry["begun"] = True
             _save(call, known)
         stopped = rupload.send(call, item, str(entry.get("uri") or ""), str(entry["id"]), again=again)
-        if isinstance(stopped, Rejected) and again and drop(call):
+        if isinstance(stopped, Rejected) and again and _give_up(call):
             # The bytes may have arrived before, and are not taken twice. Nobody sees the container: another one.
             return NotSent("upload_lost", stopped.message, stopped.http_status)
         if stopped is not None:
@@ -203,14 +222,23 @@ def _parent(call: Call, draft: Draft, user: str, known: list[Entry]) -> Stop | N
     return None
 
 
-def _orphaned(call: Call, draft: Draft, refused: NotSent) -> PrepareOutcome:
-    """The carousel's children are gone, if the token is good: nobody has seen them, and others are made at once."""
+def _is_lost(halted: Stop | None) -> TypeGuard[NotSent]:
+    return isinstance(halted, NotSent) and halted.code == "container_not_found"
+
+
+def _rebuilt(call: Call, draft: Draft, refused: NotSent) -> PrepareOutcome:
+    """The containers are gone, if the token is good: nobody has seen them, and others are made at once.
+
+    Not while the sending of one is in doubt: that one is sent again, and needs no others.
+    """
+    if is_in_doubt(mapping(call.checkpoint.get("tried"))):
+        return refused
     trouble = api.token_trouble(call)
     if trouble is not None:
         return trouble
     if drop(call):
         return advance(call, draft)
-    return Rejected("container_lost", f"Instagram lost the children {MAX_REBUILDS} times. {refused.message}")
+    return Rejected("container_lost", f"Instagram lost the containers {MAX_REBUILDS} times. {refused.message}")
 
 
 def _make(call: Call, user: str, fields: dict[str, str]) -> Entry | api.Refusal:
@@ -256,7 +284,7 @@ def _failed(call: Call, code: str, words: str) -> api.Refusal:
     known = api.media_refusal(int(told[1]) if told else None, message, None, call.now())
     if isinstance(known, Rejected):
         return known
-    if not drop(call):
+    if not _give_up(call):
         return Rejected("media_failed", f"Instagram could not process the media, {MAX_REBUILDS} times. {message}")
     return known if known is not None else NotSent("container_failed", message)
 

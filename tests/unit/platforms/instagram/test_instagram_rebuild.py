@@ -12,7 +12,7 @@ from world_instagram import INSTAGRAM_SUBJECT, clip, draft_of, image, no
 
 from platforms.base import AuthExpired, Effect, NotSent, Processing, Ready, Rejected, Unknown
 from platforms.errors import FenceExpired, TransportError
-from platforms.instagram import PLATFORM
+from platforms.instagram import PLATFORM, containers
 
 NOT_YET, NOT_FOUND, EXPIRED = no(24, 2207008), no(24, 2207006), no(-2, 2207020)
 
@@ -129,6 +129,92 @@ def test_children_are_kept_where_the_token_is_at_fault() -> None:
     assert isinstance(desk.prepare(dead), AuthExpired)
     desk.ready()
     assert len(desk.world.containers) == 3
+
+
+def waiting(*media: Any) -> tuple[Desk, list[str], Any]:
+    """A post whose containers Instagram still works on; their ids; and an Instagram that has lost the last of them."""
+    desk = Desk(draft_of("hi", *media))
+    assert isinstance(desk.prepare(working(desk)), Processing)
+    made = list(desk.world.containers)
+
+    def lost(sent: Sent) -> Answer | Exception:
+        return NOT_FOUND if sent.method == "GET" and sent.path.endswith(f"/{made[-1]}") else desk.world(sent)
+
+    return desk, made, lost
+
+
+def working(desk: Desk) -> Any:
+    def answer(sent: Sent) -> Answer | Exception:
+        of_a_container = sent.method == "GET" and sent.path.rpartition("/")[2] in desk.world.containers
+        return Answer(200, {"status_code": "IN_PROGRESS"}) if of_a_container else desk.world(sent)
+
+    return answer
+
+
+MEDIA = {"picture": (image(),), "reel": (clip(),), "child": (image("a"), image("b"))}
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("step", ["prepare", "poll"])
+def test_a_container_that_was_lost_while_it_was_prepared_is_made_anew(media: Any, step: str) -> None:
+    desk, made, lost = waiting(*media)
+    assert isinstance(getattr(desk, step)(lost), Ready | Processing)
+    # The token was looked at first.
+    assert [sent.path for sent in desk.http.sent].count("/v26.0/me") == 1
+    others = [one for one in desk.world.containers if one not in made]
+    assert len(others) >= len(made)
+    desk.ready()
+    assert isinstance(desk.publish(), Processing)
+    assert len(desk.world.media) == 1
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+def test_containers_that_never_last_end_the_post(media: Any) -> None:
+    desk, _, _ = waiting(*media)
+    keeps_losing = working(desk)
+
+    def lost(sent: Sent) -> Answer | Exception:
+        answer = keeps_losing(sent)
+        return NOT_FOUND if isinstance(answer, Answer) and answer.body == {"status_code": "IN_PROGRESS"} else answer
+
+    outcome = desk.prepare(lost)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == "container_lost"
+    assert desk.checkpoint["rebuilds"] == containers.MAX_REBUILDS + 1
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+def test_one_lost_while_it_was_prepared_is_kept_where_the_token_is_at_fault(media: Any) -> None:
+    desk, made, lost = waiting(*media)
+    outcome = desk.prepare(lambda sent: no(190) if sent.path.endswith("/me") else lost(sent))
+    assert isinstance(outcome, AuthExpired)
+    assert list(desk.world.containers) == made
+    desk.ready()
+
+
+def test_a_refusal_to_make_one_is_no_loss() -> None:
+    desk = Desk(draft_of("hi", image()))
+    outcome = desk.prepare(lambda sent: NOT_FOUND if sent.path.endswith("/media") else desk.world(sent))
+    assert isinstance(outcome, NotSent)
+    assert "rebuilds" not in desk.checkpoint
+
+
+@pytest.mark.parametrize("trouble", ["lost", "failed"])
+def test_nothing_that_preparing_gives_up_takes_one_in_doubt_along(trouble: str) -> None:
+    """The one that was sent has nearly run out, and another was begun: what becomes of that tells nothing of it."""
+    desk = ready()
+    with pytest.raises(TransportError):
+        desk.publish(publishing(desk, TransportError("lost", sent=True)))
+    [first] = desk.world.containers
+    desk.late = timedelta(hours=23, minutes=55)
+    assert isinstance(desk.prepare(working(desk)), Processing)
+    second = list(desk.world.containers)[-1]
+    answer = NOT_FOUND if trouble == "lost" else Answer(200, {"status_code": "ERROR", "status": "Error: 2207053"})
+    outcome = desk.prepare(lambda sent: answer if sent.path.endswith(f"/{second}") else desk.world(sent))
+    assert isinstance(outcome, NotSent)
+    assert desk.checkpoint["tried"]["id"] == first
+    assert isinstance(desk.publish(), Processing)
+    assert desk.world.containers[first]["status"] == "PUBLISHED"
 
 
 # --- What is no sending -----------------------------------------------------------------------------------
