@@ -14,6 +14,9 @@ PIECE = 64 * 1024
 class FileBody:
     """The bytes of a file, as ``platforms.base.Streamed``; the file is open inside ``with``.
 
+    It is opened there, which fetches it from the store, and not at the first read: by then a request would be on its
+    way, and would wait for the store.
+
     :param beat: called before each piece is read; for whoever has to say that the upload is still alive.
     """
 
@@ -26,16 +29,20 @@ class FileBody:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Itself. Raises what opening the file raises."""
+        self._file = self._open()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Closes the file."""
-        self._close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def begin(self) -> None:
         """From the first byte again: before a request that was refused at the door is sent once more."""
-        self._close()
+        if self._file is not None:
+            self._file.seek(0)
         self._left = self._size
 
     def __len__(self) -> int:
@@ -58,14 +65,9 @@ class FileBody:
         if not self._left:
             return b""
         if self._file is None:
-            self._file = self._open()
+            raise ValueError("The file is open inside of `with` only.")
         piece = self._file.read(min(size, self._left))
         if not piece:
             raise OSError("the file ended before its size was reached")
         self._left -= len(piece)
         return piece
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None

@@ -228,6 +228,27 @@ def test_a_large_file_is_read_while_it_is_sent_and_says_that_it_is_alive(host: s
     assert times[-1] - NOW == timedelta(seconds=400)
 
 
+@pytest.mark.parametrize("kind", [MediaKind.VIDEO, MediaKind.GIF])
+def test_a_file_is_fetched_before_its_request_begins(kind: MediaKind) -> None:
+    """To fetch it may take minutes, or fail: a request whose head is out would wait, and break off."""
+    steps: list[str] = []
+    world = BlueskyWorld()
+
+    def opened() -> io.BytesIO:
+        steps.append("fetched")
+        return io.BytesIO(bytes(40 * 65_536))
+
+    class Watched(Slow):
+        def request(self, method: str, url: str, **more: Any) -> Any:
+            if more.get("content") is not None:
+                steps.append("request")
+            return super().request(method, url, **more)
+
+    item = dataclasses.replace(CLIP, kind=kind, size=40 * 65_536, read=opened)
+    PLATFORM.prepare(BLUESKY_SUBJECT.call(Watched(world)), Draft("", BLUESKY_ACCOUNT, (item,)))
+    assert steps == ["fetched", "request"]
+
+
 def test_a_file_that_ends_early_is_not_padded() -> None:
     item = dataclasses.replace(picture(100), size=101)
     with FileBody(item) as body, pytest.raises(OSError, match="ended before"):
@@ -245,9 +266,17 @@ def test_a_body_begins_anew_where_a_proof_is_asked_for_again() -> None:
 
     call = BLUESKY_SUBJECT.call(FakeHttp(server))
     call.credentials = {"dpop_key": dpop.new_key(), "access_token": "at", "pds": PDS}
-    with FileBody(picture(100)) as body:
+    opened: list[io.BytesIO] = []
+
+    def once() -> io.BytesIO:
+        assert not opened, "fetched twice"
+        opened.append(io.BytesIO(bytes(range(100))))
+        return opened[0]
+
+    with FileBody(dataclasses.replace(picture(100), read=once)) as body:
         name = "com.atproto.repo.uploadBlob"
         reply = api.xrpc(call, "POST", name, effect=Effect.PREPARES, token="at", content=body, mime="image/png")
     assert reply.status == 200
     assert [len(one) for one in got] == [100, 100]
-    assert got[0] == got[1]
+    assert got[0] == got[1] == bytes(range(100))
+    assert opened[0].closed
