@@ -379,10 +379,13 @@ class Doubt:
     """What is known of the attempt whose outcome is not."""
 
     started_at: datetime
-    """UTC, the database's clock when the intent was written."""
+    """UTC, the database's clock when the intent was written: of the first try at this content, also if that was believed
+    absent."""
     ended_at: datetime | None
     taken_remote_ids: frozenset[str]
     """Ids that other scheduled posts of the account hold: never a match."""
+    doubtful_since: datetime | None = None
+    """UTC: when the first try began whose outcome is still not known. None: ``started_at``."""
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
         if doubt is None:
             return _absent(conn, settings, work, generation, "no attempt is in doubt")
         if work.goes_elsewhere(settings):
-            if work.row.now - doubt.started_at > LIMITED_LONGEST:
+            if work.row.now - (doubt.doubtful_since or doubt.started_at) > LIMITED_LONGEST:
                 return hold(conn, work, generation, ELSEWHERE)
             leave_to_others(conn, work.row, Status.UNKNOWN)
             return None
@@ -129,7 +129,10 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
 def _doubt(
     conn: Connection, settings: Settings, work: Work, budget_s: float, read_lag_s: float
 ) -> tuple[Doubt | None, datetime]:
-    """What is known of the doubtful attempts, and from when on a look-up may be believed."""
+    """What is known of the doubtful attempts, and from when on a look-up may be believed.
+
+    The platform is asked from the first try at this content on: one that was believed absent may have turned up since.
+    """
     rows = conn.execute(
         select(attempts.c.started_at, attempts.c.finished_at, attempts.c.http_status)
         .where(
@@ -150,7 +153,9 @@ def _doubt(
         )
     ).all()
     parts = conn.scalars(PARTS_TAKEN, {"account": work.row.account_id, "began": rows[0].started_at}).all()
-    doubt = Doubt(rows[0].started_at, rows[-1].finished_at, frozenset(one for one in (*taken, *parts) if one))
+    known = frozenset(one for one in (*taken, *parts) if one)
+    since = rows[0].started_at
+    doubt = Doubt(_given_up(conn, work) or since, rows[-1].finished_at, known, since)
     budget = settings.call_budget_seconds or budget_s
     # An attempt that the platform itself answered is over. One without an answer may still take effect: its worker
     # may wake, or the platform may only now get to a request whose sender gave up (measured). So may one that was
@@ -163,6 +168,19 @@ def _doubt(
         for row in rows
     ]
     return doubt, max(ends) + timedelta(seconds=read_lag_s)
+
+
+def _given_up(conn: Connection, work: Work) -> datetime | None:
+    """When the first try at this content began that was sent and has been believed absent; None: there is none."""
+    found: datetime | None = conn.execute(
+        select(func.min(attempts.c.started_at)).where(
+            attempts.c.scheduled_post_id == work.id,
+            attempts.c.version_id == work.row.version_id,
+            attempts.c.part == work.part,
+            attempts.c.settled == "absent",
+        )
+    ).scalar_one()
+    return found
 
 
 PARTS_TAKEN = text("""
@@ -196,7 +214,7 @@ def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
                 "account": work.row.account_id,
                 "id": work.id,
                 "words": work.draft.text,
-                "began": doubt.started_at,
+                "began": doubt.doubtful_since,
             },
         ).one_or_none()
         is not None
@@ -261,7 +279,7 @@ def _answered(
     if isinstance(answer, AuthExpired | RateLimited):
         note_account(conn, work.row.account_id, work.row.token_version, answer)
     if isinstance(answer, RateLimited):
-        if work.row.now - doubt.started_at > LIMITED_LONGEST:
+        if work.row.now - (doubt.doubtful_since or doubt.started_at) > LIMITED_LONGEST:
             return hold(conn, work, generation, f"for a day the platform has let nobody look ({answer.message})")
         conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=answer.until))
         return None
@@ -362,8 +380,13 @@ def _seen_absent(conn: Connection, settings: Settings, work: Work, generation: i
         return None
     # With a margin of a sixth: the key shall still be good when the request arrives.
     young_s = min(RESEND_BEFORE_S, (plan.key_lifetime_s or RESEND_BEFORE_S * 2) * 5 / 6)
-    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - doubt.started_at).total_seconds() > young_s:
+    since = doubt.doubtful_since or doubt.started_at
+    if plan.reconcile is ReconcileKind.KEYED and (work.row.now - since).total_seconds() > young_s:
         return hold(conn, work, generation, "it was not found, and its key is too old to send it again safely")
+    if work.row.lookups.get(IF_ABSENT) and _given_up(conn, work) is not None:
+        said = work.row.lookups[IF_ABSENT]["message"]
+        told = f"the platform refuses it ({said}), perhaps because an earlier try is there after all"
+        return hold(conn, work, generation, told)
     _settle(conn, work.id, "absent")
     return _absent(conn, settings, work, generation, "two look-ups did not find it", doubt)
 

@@ -12,6 +12,7 @@ from fakes import in_doubt, leave, lost, sent
 from db.session import transaction
 from media.errors import StoreUnavailable
 from platforms.base import (
+    Absent,
     AuthExpired,
     NotPublished,
     NotSent,
@@ -122,6 +123,22 @@ def test_it_is_published_where_that_refusal_meant_this_very_post(scheduled, pipe
     said = Rejected("duplicate", "this text was posted last week", 403)
     fake.will("publish", fake.stores_then(Unknown("duplicate", "X has this already", 403, if_absent=said)))
     assert pipeline.until(scheduled(), "published", "failed").status == "published"
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["turns-up", "never-shown"])
+def test_a_refusal_as_duplicate_after_a_try_that_was_believed_absent(scheduled, pipeline, fake, database, shown):
+    """The first try was there all the time, and was not shown: "duplicate" means that one, and it is no failure."""
+    said = Rejected("duplicate", "you have said that already", 403)
+    fake.will("publish", fake.stores_then(Unknown("server_error", "answered 503", 503)))
+    fake.will("publish", sent(Unknown("duplicate", "X has this already", 403, if_absent=said)))
+    fake.will("reconcile", *[Absent()] * (2 if shown else 4))
+    number = scheduled()
+    row = pipeline.until(number, "published", "failed", "held")
+    assert (row.status, len(fake.accepted)) == ("published" if shown else "held", 1)
+    # Every look goes back to the first try. (Time that passes here moves what is in the database.)
+    last = [visit.doubt for visit in fake.visits if visit.step == "reconcile"][-1]
+    first = database.one("SELECT min(started_at) FROM publish_attempts")
+    assert abs((last.started_at - first).total_seconds()) < 5
 
 
 @pytest.mark.parametrize(
