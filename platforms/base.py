@@ -379,8 +379,8 @@ class Doubt:
     """What is known of the attempt whose outcome is not."""
 
     started_at: datetime
-    """UTC, the database's clock when the intent was written: of the first try at this content, also if that was believed
-    absent."""
+    """UTC, the database's clock when the intent was written: of the first try at this content, also if that was
+    believed absent."""
     ended_at: datetime | None
     taken_remote_ids: frozenset[str]
     """Ids that other scheduled posts of the account hold: never a match."""
