@@ -47,15 +47,26 @@ def lacking(
     """
     if not is_in_doubt(job):
         return Repeatable()  # the counter is written before the chunk is sent
-    sent_at = utc(job.get("sent_at")) or now
-    quiet = now - max(sent_at, ended_at or sent_at)
+    earliest, latest = _sent_between(job, now, ended_at)
+    # Sent too early once more it is the same post; another upload is another, so for that the latest time counts.
+    quiet, silent = now - earliest, now - latest
     if quiet < STATUS_LAG:
         return _later("TikTok says that it is still uploading, which may be old news.", STATUS_LAG - quiet)
     if is_open(job, item, now):
         return Repeatable()
-    if quiet < GONE_AFTER:
-        return _later("The upload takes no more; its status may still learn of the last part.", GONE_AFTER - quiet)
+    if silent < GONE_AFTER:
+        return _later("The upload takes no more; its status may still learn of the last part.", GONE_AFTER - silent)
     return Absent()
+
+
+def _sent_between(job: Job, now: datetime, ended_at: datetime | None) -> tuple[datetime, datetime]:
+    """When the last chunk was sent, at the earliest and at the latest."""
+    noted = [time for time in (utc(job.get("sent_at")), ended_at) if time is not None]
+    if noted:
+        return max(noted), max(noted)
+    # Uploads of earlier releases have no time of their sending: between their begin and their end.
+    until = utc(job.get("expires_at"))
+    return (now, now) if until is None else (until - LIFETIME + MARGIN, until + MARGIN)
 
 
 def _later(message: str, pause: timedelta) -> Inconclusive:

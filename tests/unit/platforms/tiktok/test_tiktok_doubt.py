@@ -138,6 +138,32 @@ def test_what_is_still_uploading_well_after_its_upload_was_closed_is_begun_anew(
     assert len(desk.world.posts) == 1
 
 
+def test_a_sending_whose_time_was_not_noted_does_not_stay_in_doubt_for_ever() -> None:
+    """An upload of an earlier release: what is known is when it was begun, and until when it took a chunk."""
+    desk = doubtful(arrives=False)
+    del desk.checkpoint["job"]["sent_at"]
+    assert isinstance(look(desk), Inconclusive)
+    desk.late = STATUS_LAG
+    # The same chunk of the same upload is the same post.
+    assert look(desk) == Repeatable()
+    desk.checkpoint["job"]["closed"] = True
+    desk.late = LIFETIME + GONE_AFTER - timedelta(seconds=1)
+    assert isinstance(look(desk), Inconclusive)
+    desk.late = LIFETIME + GONE_AFTER
+    assert look(desk) == Absent()
+
+
+def test_the_end_of_the_attempt_stands_for_a_time_that_was_not_noted() -> None:
+    desk = doubtful(arrives=False)
+    del desk.checkpoint["job"]["sent_at"]
+    desk.checkpoint["job"]["closed"] = True
+    ended_at = NOW + timedelta(minutes=2)
+    desk.late = timedelta(minutes=2) + GONE_AFTER - timedelta(seconds=1)
+    assert isinstance(look(desk, ended_at=ended_at), Inconclusive)
+    desk.late += timedelta(seconds=1)
+    assert look(desk, ended_at=ended_at) == Absent()
+
+
 def test_an_upload_that_has_run_out_meanwhile_is_not_sent_to() -> None:
     desk = doubtful(arrives=False)
     desk.late = LIFETIME - timedelta(seconds=1)
