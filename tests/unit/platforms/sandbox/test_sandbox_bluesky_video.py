@@ -11,7 +11,7 @@ import requests
 from bluesky_desk import Desk, item
 from sandbox_client import VIDEO, Client, clip
 
-from platforms.base import Draft, MediaKind, NotSent, Processing, Published, Ready, Rejected
+from platforms.base import Draft, MediaKind, Processing, Published, RateLimited, Ready, Rejected
 from platforms.bluesky import PLATFORM
 from platforms.readiness import Waiting
 from platforms.sandbox import Sandbox
@@ -105,8 +105,8 @@ def test_a_days_videos_are_seen_ahead_and_told_when_they_are_refused(box: Sandbo
     [[told]] = PLATFORM.ready_check(desk.call(), waiting)
     assert told.code == "daily_videos"
     outcome = PLATFORM.prepare(desk.call(), draft)
-    assert isinstance(outcome, NotSent)
-    assert outcome.code == "daily_videos"
+    assert isinstance(outcome, RateLimited)
+    assert outcome.scope == "post"
 
 
 def test_an_account_whose_address_is_not_confirmed_is_told_so(box: Sandbox) -> None:
