@@ -12,13 +12,13 @@ from db import claims
 from db.models import PublishAttempt, ScheduledPost, table_of
 from db.states import Status
 from db.transitions import move, seconds_from_now
-from platforms.base import ReconcileKind
 from scheduler import accounts as profiles
 from scheduler.dispatch import miss
 from scheduler.limits import BURST_GUARD, Full, app_full, full, guards
 from scheduler.logging import logger
 from scheduler.settings import Settings
 from workers.not_published import hold_for_reconnect
+from workers.twins import twin_in_doubt
 from workers.work import Work, load
 
 log = logger(__name__)
@@ -191,39 +191,6 @@ def _not_now(conn: Connection, settings: Settings, work: Work, source: Status) -
     else:
         return False
     return True
-
-
-WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
-"""SQL: what a version (``v``) says on an account (``a``), in its first part."""
-LETTERS = "regexp_replace(lower({words}), '\\W+', '', 'g')"
-SAME_WORDS = (
-    f"CASE {LETTERS.format(words=':words')} WHEN '' THEN {WORDS} = :words"
-    f" ELSE {LETTERS.format(words=WORDS)} = {LETTERS.format(words=':words')} END"
-)
-"""SQL: that they are ``:words``, as a look-up compares: platforms trim, fold and render, so only letters and digits
-count here (where there are none, all of it does). Two that are the same by this and not by the look-up only wait for
-one another."""
-
-
-def twin_in_doubt(conn: Connection, work: Work) -> bool:
-    """Whether another post of the account with the same words is being sent, or may have been."""
-    if work.module.publishing_call(work.draft).reconcile not in {ReconcileKind.LOOKUP, ReconcileKind.KEYED}:
-        return False
-    if work.part > 0:
-        return False  # a look-up tells parts apart by what they answer
-    return (
-        conn.execute(
-            text(f"""
-            SELECT 1 FROM scheduled_posts o JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND {SAME_WORDS}
-               AND jsonb_array_length(o.parts_out) = 0
-               AND (o.status = 'unknown' OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL)) LIMIT 1
-        """),  # noqa: S608 - SAME_WORDS is a constant of this module
-            {"account": work.row.account_id, "id": work.id, "words": work.draft.text},
-        ).one_or_none()
-        is not None
-    )
 
 
 def _limit(conn: Connection, settings: Settings, work: Work) -> Full | None:

@@ -32,9 +32,10 @@ from scheduler.logging import logger
 from scheduler.retry_policy import LOOKUPS, policy
 from scheduler.settings import Settings
 from workers.context import send
-from workers.intents import SAME_WORDS, leave_to_others
+from workers.intents import leave_to_others
 from workers.ledger import ACCOUNT_LOCK, IF_ABSENT, PROCESSING, RETRY_AFTER, accepted_before, publish
 from workers.not_published import note_account, out_of_reach_pause_s
+from workers.twins import before_us, nameless_twin
 from workers.work import Work, client, load
 
 log = logger(__name__)
@@ -105,7 +106,7 @@ def reconcile(settings: Settings, scheduled_post_id: int, generation: int) -> St
                 .values(available_at=ripe_at)
             )
             return None
-        if _before_us(conn, work, doubt):
+        if before_us(conn, work, doubt):
             conn.execute(update(posts).where(posts.c.id == work.id).values(available_at=seconds_from_now(2.0)))
             return None
     try:
@@ -190,67 +191,6 @@ PARTS_TAKEN = text("""
 """Ids of the parts of threads, of this one too: two parts may say the same."""
 
 
-def _before_us(conn: Connection, work: Work, doubt: Doubt) -> bool:
-    """Whether an older doubtful attempt of this account, for the same words, has to choose its match first."""
-    return (
-        conn.execute(
-            text(f"""
-            SELECT 1 FROM scheduled_posts o
-              JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id AND {SAME_WORDS}
-               -- In these words, so that the small indexes of what is followed and what is leased serve.
-               AND (o.status IN ('processing', 'unknown')
-                    OR (o.status = 'publishing' AND o.lease_expires_at IS NOT NULL))
-               -- One that the platform works on gets its id later: until then what is found may be that one.
-               AND ((o.status = 'processing' AND jsonb_array_length(o.parts_out) = 0)
-                    OR EXISTS (
-                        SELECT FROM publish_attempts t
-                         WHERE t.scheduled_post_id = o.id AND t.part = 0 AND t.started_at < :began
-                           AND t.settled IS NULL AND coalesce(t.outcome, 'unknown') = 'unknown'))
-             LIMIT 1
-        """),  # noqa: S608 - SAME_WORDS is a constant of ours
-            {
-                "account": work.row.account_id,
-                "id": work.id,
-                "words": work.draft.text,
-                "began": doubt.doubtful_since,
-            },
-        ).one_or_none()
-        is not None
-    )
-
-
-def _nameless_twin(conn: Connection, work: Work, doubt: Doubt) -> bool:
-    """Whether a post of the account with the same words is public since then, or may be, and no id of it is known."""
-    looks = {ReconcileKind.LOOKUP, ReconcileKind.KEYED}
-    if work.module.publishing_call(work.draft).reconcile not in looks or work.part > 0:
-        return False
-    return (
-        conn.execute(
-            text(f"""
-            SELECT 1 FROM scheduled_posts o
-              JOIN post_versions v ON v.id = o.version_id
-              JOIN accounts a ON a.id = o.account_id
-             WHERE o.account_id = :account AND o.id <> :id
-               -- By the index (account_id, due_at): what went public then was not due long before.
-               AND o.due_at > CAST(:began AS timestamptz) - interval '8 days'
-               AND ((o.status = 'published' AND o.remote_id IS NULL
-                     AND o.published_at > CAST(:began AS timestamptz) - interval '1 day')
-                    OR (o.status = 'held' AND o.held_for = 'outcome_unknown'))
-               AND {SAME_WORDS} LIMIT 1
-        """),  # noqa: S608 - SAME_WORDS is a constant of ours
-            {
-                "account": work.row.account_id,
-                "id": work.id,
-                "words": work.draft.text,
-                "began": doubt.started_at,
-            },
-        ).one_or_none()
-        is not None
-    )
-
-
 def _answered(
     conn: Connection, settings: Settings, work: Work, generation: int, answer: Reconciled, doubt: Doubt
 ) -> Status | None:
@@ -259,7 +199,7 @@ def _answered(
     row = conn.execute(select(posts).where(posts.c.id == work.id).with_for_update()).one()
     if row.generation != generation:
         return None
-    if isinstance(answer, Found) and _nameless_twin(conn, work, doubt):
+    if isinstance(answer, Found) and nameless_twin(conn, work, doubt):
         answer = Inconclusive(
             "another post with the same words may be public, and its id is not known: which was found?"
         )
