@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
-PIECE = 64 * 1024
+from platforms.rest import PIECE, Rest
+
 _UNSAFE = re.compile(r'[\r\n"]')
 
 
@@ -46,8 +47,7 @@ class FormUpload:
         )
         self._head = "".join(head).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self._file = file
-        self._left = size
+        self._file = Rest(file, size)
         self._beat = beat
         self._length = len(self._head) + size + len(self._tail)
 
@@ -71,11 +71,7 @@ class FormUpload:
         if self._head:
             piece, self._head = self._head[:size], self._head[size:]
             return piece
-        if self._left:
-            piece = self._file.read(min(size, self._left))
-            if not piece:
-                raise OSError("the file ended before its size was reached")
-            self._left -= len(piece)
-            return piece
+        if self._file.left:
+            return self._file.read(size)
         piece, self._tail = self._tail[:size], self._tail[size:]
         return piece

@@ -1,4 +1,4 @@
-"""A file as the body of a request, read while it is sent: a video of 300 MB is never held in memory."""
+"""A file as the body of a request that may have to be sent once more."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from platforms.base import MediaItem
-
-PIECE = 64 * 1024
+from platforms.rest import Rest
 
 
 class FileBody:
@@ -24,26 +23,28 @@ class FileBody:
         if item.read is None:
             raise ValueError("Bluesky takes bytes, and this draft's media cannot be read.")
         self._open = item.read
-        self._size = self._left = item.size
+        self._size = item.size
         self._beat = beat
         self._file: BinaryIO | None = None
+        self._rest: Rest | None = None
 
     def __enter__(self) -> Self:
         """Itself. Raises what opening the file raises."""
         self._file = self._open()
+        self.begin()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Closes the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file = self._rest = None
 
     def begin(self) -> None:
         """From the first byte again: before a request that was refused at the door is sent once more."""
         if self._file is not None:
             self._file.seek(0)
-        self._left = self._size
+            self._rest = Rest(self._file, self._size, self._beat)
 
     def __len__(self) -> int:
         """Bytes in all."""
@@ -51,23 +52,16 @@ class FileBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """The file, piece by piece."""
-        while piece := self.read(PIECE):
-            yield piece
+        return iter(self._present())
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes, up to ``size``; all that is left without one. Empty at the end.
 
         :raises OSError: the file ended early; the rest cannot be sent.
         """
-        if size < 0:
-            return b"".join(self)
-        self._beat()
-        if not self._left:
-            return b""
-        if self._file is None:
+        return self._present().read(size)
+
+    def _present(self) -> Rest:
+        if self._rest is None:
             raise ValueError("The file is open inside of `with` only.")
-        piece = self._file.read(min(size, self._left))
-        if not piece:
-            raise OSError("the file ended before its size was reached")
-        self._left -= len(piece)
-        return piece
+        return self._rest

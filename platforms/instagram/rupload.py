@@ -6,56 +6,19 @@ specification, 2026-04.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from typing import BinaryIO
 
 from platforms.base import Call, Effect, MediaItem, NotSent, Rejected
 from platforms.instagram import api
 from platforms.outcomes import mapping, retry_after_s
+from platforms.rest import Rest
 
-PIECE = 64 * 1024
 BEAT = timedelta(seconds=30)
 """How often a long upload says that it is alive, which renews the lease."""
 SLOWEST = 250_000
 """Bytes in a second; an upload that is slower than this is given up, and gone on with."""
 LEAST_S = 60.0
-
-
-class Rest:
-    """A file from where it stands to its end, read while it is sent.
-
-    :param left: bytes that are still to come.
-    :param beat: called before each piece is read.
-    """
-
-    def __init__(self, file: BinaryIO, left: int, beat: Callable[[], None]) -> None:
-        self._file = file
-        self._length = self._left = left
-        self._beat = beat
-
-    def __len__(self) -> int:
-        """Bytes in all."""
-        return self._length
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The bytes, piece by piece."""
-        while piece := self.read(PIECE):
-            yield piece
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, up to ``size``; all that is left without one. Empty at the end.
-
-        :raises OSError: the file ended early; the rest cannot be sent.
-        """
-        if size < 0:
-            return b"".join(self)
-        self._beat()
-        piece = self._file.read(min(size, self._left, PIECE))
-        if self._left and not piece:
-            raise OSError("the file ended before its size was reached")
-        self._left -= len(piece)
-        return piece
 
 
 def send(call: Call, item: MediaItem, uri: str, container: str, *, again: bool) -> api.Refusal | None:

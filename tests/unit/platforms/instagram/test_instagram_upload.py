@@ -12,6 +12,7 @@ from fake_http import NOW, Answer, FakeHttp, Sent
 from instagram_desk import Desk
 from world_instagram import FACEBOOK_SUBJECT, clip, page_draft
 
+from platforms import rest
 from platforms.base import Processing, Ready, Rejected, Streamed
 from platforms.errors import TransportError
 from platforms.instagram import PLATFORM, rupload
@@ -60,9 +61,9 @@ def test_a_video_is_never_in_memory_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(FakeHttp, "request", seen)
     assert isinstance(desk.prepare(), Processing)
     [(kind, size, timeout_s)] = bodies
-    assert issubclass(kind, rupload.Rest)
+    assert issubclass(kind, rest.Rest)
     assert (size, timeout_s) == (len(DATA), rupload.LEAST_S + len(DATA) / rupload.SLOWEST)
-    assert max(read) <= rupload.PIECE
+    assert max(read) <= rest.PIECE
     assert next(iter(desk.world.uploaded.values())) == DATA
 
 
