@@ -276,7 +276,7 @@ FAKE_CLOCK = fake_clock()
 @pytest.mark.parametrize(
     ("programs", "shifts"),
     [
-        ("workers", itertools.cycle(("+3600", "-3600", "+0", "-7200"))),
+        pytest.param("workers", itertools.cycle(("+3600", "-3600", "+0", "-7200")), marks=pytest.mark.slow),
         ("beat", ("+3600", "-3600", "+0", "-7200")),
     ],
     ids=["workers-jump", "beat-jumps-and-stays-behind"],

@@ -8,7 +8,8 @@ from tests.crash.cases import CASES
 from tests.crash.matrix import run
 from tests.crash.rig import Rig
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+# Slow: it takes half a minute, and in CI the judge's own tests show that it counts doubles (test_judge.py).
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_naive_resend_doubles_what_was_sent_and_not_recorded() -> None:
