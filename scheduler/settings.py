@@ -247,6 +247,10 @@ class Settings(BaseSettings):
         """The alert URLs, in order; each is a secret."""
         return self.alert_urls.get_secret_value().split() if self.alert_urls is not None else []
 
+    def elsewhere(self, platform: str, api_url: str | None) -> bool:
+        """Whether what was made for ``api_url`` (None: for real) would go to a stand-in from here, or the reverse."""
+        return (api_url is None) != (self.api_url(platform) is None)
+
     def api_url(self, platform: str) -> str | None:
         """The origin that replaces the platform's API hosts (``SCHEDULERX_<PLATFORM>_API_URL``), or None."""
         return os.environ.get(f"SCHEDULERX_{platform.upper().replace('-', '_')}_API_URL") or None

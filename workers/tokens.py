@@ -65,7 +65,7 @@ def refresh(settings: Settings, account_id: int, token_version: int, *, refused:
         ).one_or_none()
     if known is None:
         return False
-    if (known.api_url is None) != (settings.api_url(known.platform) is None):
+    if settings.elsewhere(known.platform, known.api_url):
         # A real refresh token is nothing for a stand-in, and a stand-in's would make the platform call this account
         # over. It is left to machines that are set up like the one that connected it.
         log.warning("token.other_origin", account=f"{known.platform}:{known.name}", connected_at=known.api_url)

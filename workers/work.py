@@ -99,7 +99,7 @@ class Work:
 
     def goes_elsewhere(self, settings: Settings) -> bool:
         """Whether it was scheduled for real and would go to a stand-in from here, or the other way round."""
-        return (self.row.api_url is None) != (settings.api_url(self.row.platform) is None)
+        return settings.elsewhere(self.row.platform, self.row.api_url)
 
     @property
     def platform_key(self) -> str:

@@ -281,5 +281,5 @@ def test_a_sticker_stays_transparent_as_gif(tmp_path: Path, kind: str) -> None:
             opened.seek(number)
             frame = opened.convert("RGBA")
             # Where the square was before it is gone, and what is around it is nothing.
-            assert [frame.getpixel((max(0, 8 * number + at), 20))[3] for at in (-4, 16, 38)] == [0, 255, 0]  # type: ignore[index]
+            assert [frame.getpixel((max(0, 8 * number + at), 20))[3] for at in (-4, 16, 38)] == [0, 255, 0]  # type: ignore[index]  # four bands
             assert frame.getpixel((8 * number + 16, 20))[0] > 180  # type: ignore[index]  # four bands
