@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ import pytest
 from fakes import FakePlatform
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
+
+# Some environments keep Python from storing what it has compiled. Every process that a test starts would compile all
+# of this project anew, which is half of the time that a worker needs to start.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # --- No way out ---------------------------------------------------------------------------------------------
 

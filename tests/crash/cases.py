@@ -17,9 +17,9 @@ KINDS = ("keyed", "clientid", "twostep", "lookup", "none")
 WITH_BODY = ("keyed", "clientid", "lookup", "none", "x")
 TWO = ("twostep", "polled")
 LOOKED_UP = ("keyed", "clientid", "twostep", "lookup", "x")
-ZOMBIE_S = {"x": 32.0}
+ZOMBIE_S = {"x": 34.0}
 """How long a stopped process sleeps: past its lease, past the quarantine, past the second try."""
-ZOMBIE_OTHERS_S = 13.0
+ZOMBIE_OTHERS_S = 15.0
 PARTS = 3
 FIRST, MIDDLE, LAST = range(PARTS)
 BY_TURN = frozenset({"deliver.start", "checkpoint.before_commit", "checkpoint.after_commit"})

@@ -6,9 +6,10 @@ they answer tells them apart. Two posts of one account must not, or one could pa
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,6 +20,8 @@ class Seen:
     counts: tuple[int, ...]
     strangers: int = 0
     """Posts with these words that answer something else: out of order, or sent anew after the thread had begun."""
+    stored_at: tuple[float, ...] = field(default=(), compare=False)
+    """When each part was taken first (epoch seconds); those that are not there: infinity."""
 
     @property
     def doubled(self) -> int:
@@ -49,15 +52,16 @@ class Judge:
         """What there is of a post (``words`` has one text) or of a thread; it is forgotten afterwards."""
         mine = [post for text in dict.fromkeys(words) for post in self._posts.pop((account, text), ())]
         before: set[Any] = {None}
-        counts = []
+        counts, stored_at = [], []
         for text in words:
             found = [
                 post for post in mine if post["content"]["text"] == text and post["content"].get("reply_to") in before
             ]
             counts.append(len(found))
+            stored_at.append(min((post.get("accepted_at", 0.0) for post in found), default=math.inf))
             before = {post["remote_id"] for post in found}
             mine = [post for post in mine if post not in found]
-        return Seen(tuple(counts), len(mine))
+        return Seen(tuple(counts), len(mine), tuple(stored_at))
 
     def rest(self) -> dict[tuple[str, str], int]:
         """(account, words) -> how often; of what was never asked about."""

@@ -49,7 +49,7 @@ SHORT = {
     "SCHEDULERX_FOLLOW_LEASE_SECONDS": "3",
     "SCHEDULERX_CALL_BUDGET_SECONDS": "2",
     "SCHEDULERX_LEASE_MARGIN_SECONDS": "1",
-    "SCHEDULERX_SEND_MARGIN_SECONDS": "1",
+    "SCHEDULERX_SEND_MARGIN_SECONDS": "2",
     "SCHEDULERX_QUARANTINE_SECONDS": "2",
     "SCHEDULERX_BACKOFF_SECONDS": "0.5",
     "SCHEDULERX_BACKOFF_MAX_SECONDS": "4",
@@ -153,6 +153,9 @@ class Rig:
     services: frozenset[str] = frozenset({"postgres", "valkey"})
     seed: int = 0
     media: bool = False
+    together: bool = False
+    """Dispatch, followup and publish workers, each a process of its own, are forked from one parent that has loaded
+    everything (as in the stack's compact shape): one that was killed is back at once, where a new Python costs 1.5 s."""
     pairs: bool = False
     """Two beats and two dispatchers, as on two machines."""
     hosts: tuple[str, ...] = ()
@@ -196,12 +199,12 @@ class Rig:
             "SCHEDULERX_FAILPOINTS": str(self.rules),
             "SCHEDULERX_FAILPOINTS_STATE": str(self.state),
             "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             **{f"SCHEDULERX_{name.upper()}_API_URL": self.page for name in PLATFORMS},
             **SHORT,
             **self.settings,
         }
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        # Compiled modules are kept, whatever the caller's environment says: each start would compile all of ours anew.
+        clean = {name: value for name, value in os.environ.items() if not name.startswith((*OURS, "PYTHONDONTWRITE"))}
         self.env = {**clean, **told}
         for name in [name for name in os.environ if name.startswith(OURS)]:
             del os.environ[name]
@@ -220,6 +223,9 @@ class Rig:
         if self.hosts:
             for host in self.hosts:
                 self._machine(host)
+        elif self.together:
+            self._beat("beat")
+            self._family()
         else:
             self._beat("beat")
             self._worker("dispatch", slots=2)
@@ -260,6 +266,13 @@ class Rig:
         queue, _, which = name.partition("-")
         node = f"{queue}@{which}-%h" if which else f"{queue}@%h"
         self._add(name, self._as_in_the_stack(queue, **{"-n": node, "-c": str(slots)}), **env)
+
+    def _family(self) -> None:
+        """All that publishes, from one parent. It forks anew whatever died, at once (tests/crash/startup.py)."""
+        argv = self._as_in_the_stack("publish", **{"-c": str(self.publishers * self.publish_slots)})
+        argv[argv.index("--processes") + 1] = str(self.publishers)
+        self._add("family", [*argv, "--beside", "dispatch:2:dispatch", "--beside", "followup:4:followup"],
+                  CRASH_FORKS_AT_ONCE="1")  # fmt: skip
 
     def _as_in_the_stack(self, program: str, **flags: str) -> list[str]:
         """The command that the stack runs for it, with other values for these flags."""

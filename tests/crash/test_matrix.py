@@ -36,7 +36,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, Result]:
     waiting = selected
     for _ in range(ROUNDS):
         with rig_for(waiting) as rig:
-            found = run(rig, waiting, seconds=280 if len(waiting) < 150 else 2000)
+            found = run(rig, waiting, seconds=600 if len(waiting) < 150 else 2000)
         results |= {_name(case): result for case, result in zip(waiting, found, strict=True)}
         # Where everything went well but the place was passed by, nothing has been shown: so again, among fewer.
         waiting = [case for case in waiting if results[_name(case)].verdict == "ok" and not results[_name(case)].struck]
