@@ -58,6 +58,8 @@ class Rendered:
     kind: str = "image"
     """``image``, ``gif`` or ``video``."""
     duration_s: float | None = None
+    peak_bytes: int | None = None
+    """The most memory that the process which made it held at once (or one that it started), where that is known."""
 
 
 def normalize(

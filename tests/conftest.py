@@ -8,8 +8,8 @@ import ipaddress
 import os
 import shutil
 import socket
-import tempfile
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -335,6 +335,7 @@ def render(settings: Settings, rendition_id: int, generation: int) -> None:
             size=made.size,
             mime=made.mime,
             actions=[one.name for one in made.actions],
+            peak_bytes=made.peak_bytes,
         )
         send("upload.rendition", (rendition_id, moved.generation), f"upload.{settings.spool_id}")
 

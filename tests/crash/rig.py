@@ -155,7 +155,7 @@ class Rig:
     media: bool = False
     together: bool = False
     """Dispatch, followup and publish workers, each a process of its own, are forked from one parent that has loaded
-    everything (as in the stack's compact shape): one that was killed is back at once, where a new Python costs 1.5 s."""
+    everything (as in the stack's compact shape): who was killed is back at once, where a new Python costs 1.5 s."""
     pairs: bool = False
     """Two beats and two dispatchers, as on two machines."""
     hosts: tuple[str, ...] = ()
