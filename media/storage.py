@@ -219,11 +219,14 @@ class Store:
             part.unlink(missing_ok=True)
             raise
 
-    def open(self, key: str) -> BinaryIO:
-        """The object's bytes, read in full, verified, seekable; the caller closes. Raises as ``download``."""
+    def open(self, key: str, progress: Callable[[float], None] | None = None) -> BinaryIO:
+        """The object's bytes, read in full, verified, seekable; the caller closes. ``progress`` as in ``download``.
+
+        Raises as ``download``.
+        """
         spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - handed to the caller
         try:
-            self._fetch(key, cast("IO[bytes]", spool), "")
+            self._fetch(key, cast("IO[bytes]", spool), "", progress)
         except BaseException:
             spool.close()
             raise

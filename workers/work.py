@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from platforms.http import Client
 
 log = logger(__name__)
+
+READ_BEAT_S = 30.0
+"""How often a post's lease is renewed while a file comes from the store, as modules do it while they send one."""
 
 LOAD = """
     SELECT s.id, s.post_id, s.version_id, s.account_id, s.platform, s.status, s.generation, s.due_at, s.available_at,
@@ -64,6 +67,27 @@ MEDIA = text("""
 """)
 
 
+@dataclass
+class Files:
+    """A post's files, as its module opens them: the post's lease is kept while one comes from the store."""
+
+    save: Callable[[Mapping[str, Any]], None] | None = None
+    """Commits into the checkpoint, which renews the lease; what it raises (the post changed hands) ends the read. None:
+    nobody has begun a call that has a lease."""
+
+    def open(self, key: str) -> BinaryIO:
+        """As ``Store.open``."""
+        last = running_seconds()
+
+        def beat(_share: float) -> None:
+            nonlocal last
+            if self.save is not None and running_seconds() - last >= READ_BEAT_S:
+                self.save({})
+                last = running_seconds()
+
+        return store().open(key, beat)
+
+
 @dataclass(frozen=True)
 class Work:
     """One scheduled post in a worker's hands."""
@@ -76,6 +100,7 @@ class Work:
     credentials: Mapping[str, Any]
     read_at: float
     """``running_seconds`` when ``row.now`` was read."""
+    files: Files
 
     @property
     def id(self) -> int:
@@ -129,6 +154,7 @@ class Work:
         place = self.part if part is None else part
         checkpoint = self.checkpoint_of(place)
         kept = save or (lambda _values: None)
+        self.files.save = save
 
         def store_part(values: Mapping[str, Any]) -> None:
             kept(as_stored(checkpoint, place, values))
@@ -191,7 +217,8 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
     )
     media = conn.execute(MEDIA, {"id": row.id}).all() if row.has_media else []
     still = post_options(row.options)[0].animation == "first_frame" if media else False
-    items = {one.position: _item(settings, one, row.platform, still=still) for one in media}
+    files = Files()
+    items = {one.position: _item(settings, one, row.platform, files, still=still) for one in media}
     parts = parts_of(row.text, items, row.media_count, row.options, module, account)
     wrong = list(parts.violations)
     if not wrong:
@@ -199,10 +226,10 @@ def load(conn: Connection, settings: Settings, scheduled_post_id: int, *, lock_a
         for draft in parts.drafts[len(row.parts_out) : parts.threaded]:
             wrong += module.validate(draft)
     credentials = Cipher(settings.secret()).open(row.credentials) if row.deleted_at is None else {}
-    return Work(row, module, account, parts, tuple(wrong), credentials, read_at)
+    return Work(row, module, account, parts, tuple(wrong), credentials, read_at, files)
 
 
-def _item(settings: Settings, row: Row[Any], platform: str, *, still: bool) -> MediaItem:
+def _item(settings: Settings, row: Row[Any], platform: str, files: Files, *, still: bool) -> MediaItem:
     if row.state != "ready":
         # Not there yet: enough to say what the post is (a media post), not to send it.
         probe = Probe.from_json(row.probe) if row.probe else None
@@ -228,7 +255,7 @@ def _item(settings: Settings, row: Row[Any], platform: str, *, still: bool) -> M
         name=row.name,
         duration_s=row.duration_s,
         url=store().public_url(key, expires_s=settings.url_lifetime_seconds) if reachable(settings, platform) else None,
-        read=lambda: store().open(key),
+        read=lambda: files.open(key),
         read_range=lambda offset, length: store().read_range(key, offset, length),
     )
 

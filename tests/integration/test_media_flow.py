@@ -12,9 +12,11 @@ import media.fetch
 from media.errors import MediaRefused, RemoteUnavailable, StoreUnavailable
 from media.fetch import RemoteProbe
 from media.storage import Store
+from platforms.base import Ready
 from scheduler import edit, intake, prune, retry, schedule
 from workers import context, upload
 from workers import media as work
+from workers import work as posts_work
 
 
 def tomorrow():
@@ -487,3 +489,52 @@ def test_a_store_that_is_away_keeps_the_rows(published_picture, settings, databa
     monkeypatch.setattr(Store, "delete", lambda *_: (_ for _ in ()).throw(StoreUnavailable("down")))
     assert prune.run(settings).deleted == 0
     assert database.one("SELECT count(*) FROM media_assets WHERE storage_key IS NOT NULL") == 1
+
+
+def _reads_slowly(database, number, *, changes_hands=False):
+    """A module that reads its file, which takes all of the lease but a second; what was left of it afterwards."""
+    left = []
+
+    def step(_call, draft):
+        database.run(
+            "UPDATE scheduled_posts SET lease_expires_at = clock_timestamp() + interval '1 s',"
+            " generation = generation + :more WHERE id = :id",
+            id=number,
+            more=int(changes_hands),
+        )
+        with draft.media[0].read() as stream:
+            assert stream.read()
+        left.append(database.post(number).lease_expires_at - datetime.now(UTC))
+        return Ready()
+
+    return step, left
+
+
+@pytest.mark.parametrize(("every", "renewed"), [(0.0, True), (30.0, False)])
+def test_a_file_that_comes_slowly_from_the_store_keeps_the_lease(
+    scheduled, pipeline, fake, database, pictures, monkeypatch, every, renewed
+):
+    monkeypatch.setattr(posts_work, "READ_BEAT_S", every)
+    fake.prepares = True
+    number = scheduled(media=[pictures["png"]])
+    step, left = _reads_slowly(database, number)
+    fake.will("prepare", step)
+    pipeline.until_quiet()
+    assert (left[0] > timedelta(seconds=250)) is renewed
+    assert database.post(number).status == "published"
+
+
+def test_a_post_that_changed_hands_is_not_read_to_the_end(
+    scheduled, pipeline, settings, fake, database, pictures, monkeypatch
+):
+    monkeypatch.setattr(posts_work, "READ_BEAT_S", 0.0)
+    fake.prepares = True
+    number = scheduled(media=[pictures["png"]])
+    step, left = _reads_slowly(database, number, changes_hands=True)
+    fake.will("prepare", step)
+    pipeline.until_quiet()
+    row = database.post(number)
+    assert (left, fake.count("prepare"), row.status, row.error_code) == ([], 1, "preparing", None)
+    database.pass_time(settings.prepare_lease_seconds + 1)
+    pipeline.until_quiet()
+    assert database.post(number).status == "published"

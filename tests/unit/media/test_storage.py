@@ -274,6 +274,27 @@ def test_how_far_an_upload_is_and_who_may_end_it(store: Store, tmp_path: Path, m
     assert store._client.list_multipart_uploads(Bucket="bucket-one").get("Uploads", []) == []
 
 
+def test_how_far_reading_is_and_who_may_end_it(store: Store, tmp_path: Path) -> None:
+    path, sha256 = file(tmp_path, os.urandom(3 << 20))
+    store.put_file("media/read", path, "image/png", sha256)
+    told: list[float] = []
+    with store.open("media/read", told.append) as stream:
+        assert len(stream.read()) == 3 << 20
+    assert [round(share, 2) for share in told] == [0.33, 0.67, 1.0]
+
+    class Lost(Exception):
+        pass
+
+    def lost(share: float) -> None:
+        told.append(share)
+        raise Lost
+
+    told.clear()
+    with pytest.raises(Lost):
+        store.open("media/read", lost)
+    assert len(told) == 1  # and it is not tried again, as an answer that broke off is
+
+
 def test_a_file_that_changed_is_not_sent(store: Store, tmp_path: Path) -> None:
     path, _ = file(tmp_path, b"new bytes")
     with pytest.raises(MediaRefused) as caught:
