@@ -165,6 +165,20 @@ class Connector(Protocol):
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """A connector to which a person may say more than which app, server and name it is: what they said once is kept
+    when the same profile is connected again, and said to nobody else's.
+    """
+
+    settings: frozenset[str]
+    """Fields of the credentials that a person has set and no sign-in gives."""
+
+    def answers(self, credentials: Mapping[str, Json]) -> Mapping[str, str]:
+        """Question -> answer, as stored credentials tell of it. What belongs to the profile, not to the app."""
+        ...
+
+
+@runtime_checkable
 class Connectable(Protocol):
     """A platform module that can be connected by its sign-in page."""
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Row, func, select
 
-from db.crypto import Cipher
+from db.crypto import Cipher, SecretKeyError
 from db.models import Account, ScheduledPost, table_of
 from db.redaction import clean, remember, secrets_in
 from platforms import registry
@@ -30,6 +30,7 @@ from platforms.connect import (
     Desk,
     Facts,
     Question,
+    Remembers,
     is_loopback,
     missing_scopes,
     read_answer,
@@ -107,9 +108,18 @@ def setting(platform: str, name: str) -> str:
     return f"SCHEDULERX_{platform.upper().replace('-', '_')}_{name.upper()}"
 
 
-def plan(settings: Settings, platform: str, name: str, *, given: Mapping[str, str | None], ask: Ask) -> Plan:
+def plan(
+    settings: Settings,
+    platform: str,
+    name: str,
+    *,
+    given: Mapping[str, str | None],
+    ask: Ask,
+    replace_profile: bool = False,
+) -> Plan:
     """Everything that has to be known before the page is opened: given, set, known from before, or asked for.
 
+    :param replace_profile: another profile may sign in: nothing is known of it from before but the app.
     :raises Refused: no such platform, it cannot be connected so, a wrong name, or an answer that is missing.
     :raises NotConfigured: there is no key to encrypt with, or no database.
     """
@@ -126,7 +136,8 @@ def plan(settings: Settings, platform: str, name: str, *, given: Mapping[str, st
         )
     connector = module.connector
     known = _stored(platform, name)
-    told = _answers(settings, platform, connector, given, _kept(settings, known), ask)
+    kept = _answers_in(connector, _opened(settings, known), another=replace_profile)
+    told = _answers(settings, platform, connector, given, kept, ask)
     facts = connector.facts(told)
     redirect_uri = given.get("redirect_uri") or os.environ.get(setting(platform, "redirect_uri")) or ""
     _check_redirect(platform, facts, redirect_uri)
@@ -141,11 +152,24 @@ def _stored(platform: str, name: str) -> Row[Any] | None:
             return None
 
 
-def _kept(settings: Settings, known: Row[Any] | None) -> dict[str, str]:
-    """What the stored credentials tell of the app: an account is mostly connected again by the same one."""
+def _opened(settings: Settings, known: Row[Any] | None) -> dict[str, Any]:
+    """The stored credentials; empty where there are none, or no key of ours opens them: to connect the account again
+    is what helps then.
+    """
     if known is None:
         return {}
-    stored = Cipher(settings.secret()).open(known.credentials)
+    try:
+        return Cipher(settings.secret()).open(known.credentials)
+    except SecretKeyError:
+        return {}
+
+
+def _answers_in(connector: Connector, stored: Mapping[str, Any], *, another: bool) -> dict[str, str]:
+    """What the stored credentials tell of the app, and of what a person said: an account is mostly connected again by
+    the same ones.
+
+    :param another: another profile may sign in: what belongs to the one that was is left out.
+    """
     key = stored.get("client_key")
     identifier = str(stored.get("identifier") or "")
     found = {
@@ -161,7 +185,10 @@ def _kept(settings: Settings, known: Row[Any] | None) -> dict[str, str]:
     plain = {name: value for name, value in found.items() if isinstance(value, str) and value}
     if plain.get("client_id", "").startswith("http://localhost"):
         del plain["client_id"]
-    return plain
+    own = dict(connector.answers(stored)) if isinstance(connector, Remembers) else {}
+    if another:
+        return {name: value for name, value in plain.items() if name != "handle" and name not in own}
+    return plain | own
 
 
 def _answers(
@@ -178,7 +205,10 @@ def _answers(
         if question.only_with and question.only_with not in told:
             continue
         said = None if question.secret else given.get(question.name)
-        value = said or os.environ.get(setting(platform, question.name)) or kept.get(question.name)
+        value = said or os.environ.get(setting(platform, question.name))
+        # An app's secret is of no use to another app, which must not be sent it.
+        if not value and (question.name != "client_secret" or told.get("client_id") == kept.get("client_id")):
+            value = kept.get(question.name)
         if not value and question.name == "server" and settings.api_url(platform):
             continue  # the override stands for the server
         if not value and question.default:
@@ -279,7 +309,15 @@ class SignIn:
         if not isinstance(connected, Connected):
             raise NotConnected(getattr(connected, "code", "rate_limited"), clean(connected.message))
         remember(*secrets_in(connected.credentials))
+        fresh, settings = connected, self._settings_kept(connected)
+        if settings:
+            connected = Connected({**settings, **fresh.credentials})
         identity = self._identity(connected)
+        before = self._plan.known.remote_id if self._plan.known is not None else ""
+        if settings and before and identity.remote_id != before:
+            # They were said of somebody else, and what was found may have gone by them.
+            connected = fresh
+            identity = self._identity(connected)
         lacking = _lacking(self._plan, connected, identity)
         if lacking and not allow_missing:
             raise NotConnected(
@@ -314,6 +352,18 @@ class SignIn:
             return url
         there = urlsplit(self._override)
         return parts._replace(scheme=there.scheme, netloc=there.netloc).geturl()
+
+    def _settings_kept(self, connected: Connected) -> dict[str, Any]:
+        """What a person set for the account as it is stored, and has not said anew; nothing of it with another app."""
+        plan = self._plan
+        stored = _opened(self._settings, plan.known)
+        if not isinstance(plan.connector, Remembers) or not stored:
+            return {}
+        apps = [accounts.app_of(plan.platform, one) for one in (stored, connected.credentials)]
+        if apps[0] not in {apps[1], accounts.app_of(plan.platform, {})}:
+            return {}
+        said = {name for name, value in connected.credentials.items() if value is not None}
+        return {name: stored[name] for name in plan.connector.settings - said if stored.get(name) is not None}
 
     def _identity(self, connected: Connected) -> Identity:
         plan = self._plan

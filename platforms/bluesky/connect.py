@@ -73,6 +73,12 @@ class BlueskyConnector:
             only_with="client_id",
         ),
     )
+    settings: frozenset[str] = frozenset()
+
+    def answers(self, credentials: Mapping[str, Json]) -> Mapping[str, str]:
+        """The account's own server."""
+        server = credentials.get("server")
+        return {"server": str(server)} if server else {}
 
     def facts(self, told: Mapping[str, str]) -> Facts:  # noqa: ARG002 - one way to sign in
         """Always the same."""
@@ -153,6 +159,9 @@ class BlueskyConnector:
         }
         if kept["client_key"]:
             credentials["client_key"] = kept["client_key"]
+        if desk.told.get("server"):
+            # Nothing is sent there by an OAuth session; the next sign-in begins there again.
+            credentials["server"] = desk.told["server"]
         return Connected({**credentials, **found, "session_began_at": now.isoformat()})
 
 

@@ -71,6 +71,7 @@ BUSINESS = Question(
 )
 DATA_ACCESS = timedelta(days=90)
 """How long an app may act for somebody who does not sign in again. Source: Facebook Login, data access, 2026-06."""
+BUSINESS_SCOPE = "business_management"
 PROFILE = Question("profile", "user name or id of the account, where the login reaches several", required=False)
 
 
@@ -79,6 +80,18 @@ class InstagramConnector:
 
     authorize_hosts = frozenset(urlsplit(facts.authorize_url).hostname or "" for facts in FACTS.values())
     questions = (LOGIN, CLIENT_ID, CLIENT_SECRET, PROFILE, BUSINESS)
+    settings = frozenset({"api_version"})
+
+    def answers(self, credentials: Mapping[str, Json]) -> Mapping[str, str]:
+        """Of a Facebook Login: which of its accounts it was, and that a portfolio gave access to the Page."""
+        if credentials.get("login") != "facebook":
+            return {}
+        granted = str(credentials.get("scope") or "").replace(",", " ").split()
+        profile = credentials.get("ig_user_id")
+        return {
+            **({"profile": str(profile)} if profile else {}),
+            **({"business": "yes"} if BUSINESS_SCOPE in granted else {}),
+        }
 
     def facts(self, told: Mapping[str, str]) -> Facts:
         """Of the login that was chosen; a Page that a business portfolio gives access to has a scope of its own."""
@@ -86,7 +99,7 @@ class InstagramConnector:
             return FACTS["instagram"]
         facts = FACTS["facebook"]
         owned = told.get("business") == "yes"
-        return replace(facts, scopes=(*facts.scopes, "business_management")) if owned else facts
+        return replace(facts, scopes=(*facts.scopes, BUSINESS_SCOPE)) if owned else facts
 
     def begin(self, desk: Desk) -> Begun | Refusal:
         """The address of the login's page."""

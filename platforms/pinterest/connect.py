@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
+from platforms.base import Json
 from platforms.code_flow import CLIENT_ID, CLIENT_SECRET, CodeFlow
 from platforms.connect import (
     Begun,
@@ -49,6 +51,12 @@ class PinterestConnector(CodeFlow):
     of: Facts = FACTS
     questions: tuple[Question, ...] = (CLIENT_ID, CLIENT_SECRET, SECRET_BOARDS, TIER)
     authorize_hosts: frozenset[str] = field(default=frozenset())
+    settings: ClassVar[frozenset[str]] = frozenset({"access_tier"})
+
+    def answers(self, credentials: Mapping[str, Json]) -> Mapping[str, str]:
+        """That secret boards shall be reached, where they were."""
+        granted = str(credentials.get("scope") or "").replace(",", " ").split()
+        return {"secret_boards": "yes"} if set(granted) & set(api.SECRET_SCOPES) else {}
 
     def facts(self, told: Mapping[str, str]) -> Facts:
         """With the scopes of secret boards, where they shall be reached."""

@@ -116,7 +116,7 @@ def connect(
     with told(as_json=as_json):
         settings = current()
         given = sign_in.answers(platform, answer or (), flags)
-        planned = connecting.plan(settings, platform, name, given=given, ask=sign_in.ask)
+        planned = connecting.plan(settings, platform, name, given=given, ask=sign_in.ask, replace_profile=replace)
         done = sign_in.run(
             settings,
             planned,

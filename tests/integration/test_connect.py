@@ -23,7 +23,7 @@ from browser import sign_in
 from PIL import Image
 from typer.testing import CliRunner
 
-from db.crypto import Cipher
+from db.crypto import Cipher, new_key
 from platforms import registry
 from platforms.base import Call, Draft, MediaItem, MediaKind, Processing, Published, Ready
 from platforms.http import Client
@@ -455,6 +455,86 @@ def test_another_profile_does_not_take_a_name_over_unasked(
     desk.database.run("UPDATE scheduled_posts SET status = 'scheduled', generation = generation + 1")
     code, told, said = come_in(desk, "other", "--replace")
     assert (code, told.get("handle", "").partition("@")[0]) == (0, "other"), (told, said)
+
+
+SECRET_SCOPES = {"boards:read_secret", "boards:write_secret", "pins:read_secret", "pins:write_secret"}
+
+
+def test_what_a_person_said_of_pinterest_stays_with_the_profile(desk: Desk, box: Sandbox) -> None:
+    desk.point("pinterest")
+    box.account("pinterest", "other")
+    words = ("pinterest", "acme", "--port", str(PORT))
+    said = ("--answer", "secret_boards=yes", "--answer", "access_tier=trial")
+    assert desk.run(*words, *said)[0] == 0
+
+    def stored() -> tuple[Any, Any, bool]:
+        kept = desk.credentials("pinterest")
+        facts = desk.database.one("SELECT facts FROM accounts")
+        return (
+            kept.get("access_tier"),
+            facts["tier"],
+            set(str(kept["scope"]).replace(",", " ").split()) >= SECRET_SCOPES,
+        )
+
+    # Nothing is said: it stays as it was said.
+    assert desk.run(*words)[0] == 0
+    assert stored() == ("trial", "trial", True)
+    # What is said anew goes before.
+    assert desk.run(*words, "--answer", "access_tier=standard", "--answer", "secret_boards=no")[0] == 0
+    assert stored() == ("standard", "standard", False)
+    # Another profile starts from nothing, and gets no scope that it was not asked for.
+    assert desk.run(*words, *said)[0] == 0
+    code, told, _ = desk.run(*words, "--replace", consent={"account": "other"})
+    assert (code, told.get("handle")) == (0, "other"), told
+    assert stored() == (None, "unknown", False)
+
+
+def test_the_tier_of_one_app_is_not_told_of_another(desk: Desk, box: Sandbox) -> None:
+    desk.point("pinterest")
+    words = ("pinterest", "acme", "--port", str(PORT))
+    assert desk.run(*words, "--answer", "access_tier=trial")[0] == 0
+    box.app("pinterest", "new-app", "new-secret", [BACK["pinterest"]])
+    desk.environment.change(SCHEDULERX_PINTEREST_CLIENT_ID="new-app", SCHEDULERX_PINTEREST_CLIENT_SECRET="new-secret")
+    assert desk.run(*words)[0] == 0
+    kept = desk.credentials("pinterest")
+    assert (kept["client_id"], kept.get("access_tier")) == ("new-app", None)
+
+
+def test_instagram_by_facebook_stays_with_the_profile_and_the_version(desk: Desk, box: Sandbox) -> None:
+    desk.point("instagram", SCHEDULERX_INSTAGRAM_REDIRECT_URI="")
+    box.app("instagram", "my-app", "my-secret", [f"http://localhost:{PORT}/callback"])
+    box.account("instagram", "person", pages=["acme", "other"])
+    words = ("instagram", "acme", "--port", str(PORT))
+    person = {"account": "person"}
+    assert desk.run(*words, "--login", "facebook", "--profile", "acme", consent=person)[0] == 0
+    from scheduler.settings import current
+
+    held = {**desk.credentials("instagram"), "api_version": "v25.0"}
+    sealed = Cipher(current().secret()).seal(held)
+    desk.database.run("UPDATE accounts SET credentials = :c", c=sealed)
+    code, told, said = desk.run(*words, consent=person)
+    assert (code, told.get("handle")) == (0, "acme"), (told, said)
+    assert desk.credentials("instagram")["api_version"] == "v25.0"
+    # Nobody says which profile takes the name over: it has to be said, and the old one's version is not its own.
+    code, told, _ = desk.run(*words, "--replace", consent=person)
+    assert (code, told["error"]["code"]) == (1, "which_profile")
+    assert desk.run(*words, "--replace", "--profile", "other", consent=person)[0] == 0
+    assert "api_version" not in desk.credentials("instagram")
+
+
+def test_an_account_whose_credentials_no_key_opens_can_be_connected_again(desk: Desk) -> None:
+    """It is what doctor advises after the key was lost."""
+    from scheduler.settings import current
+
+    desk.point("x")
+    assert desk.run("x", "acme", "--port", str(PORT))[0] == 0
+    lost = Cipher(new_key())
+    desk.database.run("UPDATE accounts SET credentials = :c", c=lost.seal({"access_token": "a"}))
+    code, told, said = desk.run("x", "acme", "--port", str(PORT))
+    assert (code, told.get("state")) == (0, "active"), (told, said)
+    assert (
+        Cipher(current().secret()).open(desk.database.one("SELECT credentials FROM accounts"))["client_id"] == "my-app"
+    )
 
 
 # --- Bluesky's sessions -----------------------------------------------------------------------------------------

@@ -71,6 +71,54 @@ def test_choices_are_kept_to() -> None:
         answers("instagram", {"login": "meta"}, app)
 
 
+def test_the_secret_of_one_app_is_not_sent_with_the_id_of_another() -> None:
+    kept = {"client_id": "stored", "client_secret": "stored-secret"}
+    told, asked = answers("x", {"client_id": "new"}, kept)
+    assert (told, asked) == ({"client_id": "new"}, ["client_secret"])
+    assert answers("x", {"client_id": "stored"}, kept)[0] == kept
+
+
+def kept_of(platform: str, stored: dict[str, Any], *, another: bool = False) -> dict[str, str]:
+    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]
+    return connect._answers_in(connector, stored, another=another)
+
+
+SECRET = "boards:read boards:write boards:read_secret boards:write_secret pins:read_secret pins:write_secret"
+
+
+@pytest.mark.parametrize(
+    ("platform", "stored", "same", "another"),
+    [
+        ("x", {"client_id": "a", "client_secret": "b"}, {"client_id": "a", "client_secret": "b"}, None),
+        ("pinterest", {"client_id": "a", "scope": SECRET}, {"client_id": "a", "secret_boards": "yes"}, ["client_id"]),
+        ("pinterest", {"client_id": "a", "scope": "boards:read,pins:write"}, {"client_id": "a"}, None),
+        ("tiktok", {"client_key": "a", "client_secret": "b"}, {"client_id": "a", "client_secret": "b"}, None),
+        ("mastodon", {"server": "https://m.example"}, {"server": "https://m.example"}, None),
+        ("instagram", {"login": "instagram", "ig_user_id": "17841"}, {"login": "instagram"}, None),
+        (
+            "instagram",
+            {"login": "facebook", "ig_user_id": "17841", "scope": "instagram_basic,business_management"},
+            {"login": "facebook", "profile": "17841", "business": "yes"},
+            ["login"],
+        ),
+        (
+            "bluesky",
+            {"client_id": "https://a.b/c", "handle": "acme.example", "server": "https://pds.example"},
+            {"client_id": "https://a.b/c", "handle": "acme.example", "server": "https://pds.example"},
+            ["client_id"],
+        ),
+        ("bluesky", {"client_id": "http://localhost?scope=atproto", "handle": "a.b"}, {"handle": "a.b"}, []),
+    ],
+)
+def test_what_was_said_once_is_kept_and_of_another_profile_only_the_app(
+    platform: str, stored: dict[str, Any], same: dict[str, str], another: list[str] | None
+) -> None:
+    assert kept_of(platform, stored) == same
+    assert kept_of(platform, stored, another=True) == {
+        name: same[name] for name in same if another is None or name in another
+    }
+
+
 @pytest.mark.parametrize(
     ("platform", "login", "redirect", "good"),
     [

@@ -427,6 +427,19 @@ def test_an_app_password_still_needs_its_two_halves() -> None:
             Credentials.model_validate(wrong)
 
 
+def test_the_server_that_a_person_named_is_where_the_next_sign_in_begins() -> None:
+    begun, _ = begin()
+    assert isinstance(begun, Begun)
+    answer = {"code": "c", "state": begun.state, "iss": ISSUER}
+    for told, stored in (({**TOLD, "server": PDS}, PDS), (TOLD, None)):
+        at = desk(FakeHttp(Net()), told)
+        done = CONNECTOR.finish(at, begun, answer)
+        assert isinstance(done, Connected)
+        assert done.credentials.get("server") == stored
+        assert CONNECTOR.answers(done.credentials) == ({"server": PDS} if stored else {})
+        assert Credentials.model_validate(dict(done.credentials))
+
+
 def test_only_the_server_that_a_person_named_may_be_on_this_machine() -> None:
     here = "http://localhost:2583"
     assert identity.origin_of(here, trusted=here) == here
