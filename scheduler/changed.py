@@ -123,9 +123,20 @@ def unchangeable(conn: Connection, row: Row[Any], *, ended: str = "") -> str:
     return ""
 
 
-def back_to_scheduled(conn: Connection, row: Row[Any], *, by: str, why: str, **values: Any) -> None:
-    """A changed row starts over: workers that hold it lose it by the new generation."""
+def waits_for_approval(row: Row[Any]) -> bool:
+    """Whether a person has yet to approve the row: that is an act of its own, which no change takes for them."""
+    return bool(row.held_for == HeldFor.APPROVAL)
+
+
+def start_over(conn: Connection, row: Row[Any], *, by: str, why: str, **values: Any) -> None:
+    """A changed row is scheduled anew: workers that hold it lose it by the new generation. One that waits for an
+    approval goes on waiting, with its reason and its dead letter.
+    """
     status = Status(row.status)
+    if waits_for_approval(row):
+        revise(conn, row.id, generation=row.generation, status=status, by=by, why=why, **values)
+        return
+    values |= {"error_code": None, "error_message": None}
     if status is Status.SCHEDULED:
         revise(conn, row.id, generation=row.generation, status=status, by=by, why=why, **values)
     else:
@@ -139,6 +150,14 @@ def back_to_scheduled(conn: Connection, row: Row[Any], *, by: str, why: str, **v
             why=why,
             **values,
         )
+
+
+def changed(row: Row[Any], deed: str) -> Change:
+    """What is told of a row that ``start_over`` has changed."""
+    if waits_for_approval(row):
+        told = f"{deed}; it still waits for an approval (dead-letters replay approves it)"
+        return Change(row.id, row.account, True, row.status, told)
+    return Change(row.id, row.account, True, "scheduled", deed)
 
 
 def lead_of(row: Row[Any]) -> timedelta:

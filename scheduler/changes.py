@@ -18,10 +18,11 @@ from scheduler.changed import (
     PERSON,
     Change,
     Changes,
-    back_to_scheduled,
+    changed,
     lead_of,
     recorded,
     rows_of,
+    start_over,
     table,
     unchangeable,
     window_of,
@@ -133,8 +134,6 @@ def _reschedule_row(conn: Connection, row: Row[Any], due: datetime, by: str) -> 
         "window_ends_at": due + window,
         "window_seconds": int(window.total_seconds()),
         "available_at": due - lead_of(row),
-        "error_code": None,
-        "error_message": None,
         # A person has asked anew: how late it was for its old time, and what was tried then, is over.
         "first_sent_at": None,
         "attempts": 0,
@@ -142,8 +141,8 @@ def _reschedule_row(conn: Connection, row: Row[Any], due: datetime, by: str) -> 
     }
     if row.checkpoint_expires_at is not None and row.checkpoint_expires_at <= due:
         values |= {"checkpoint": {}, "checkpoint_expires_at": None}
-    back_to_scheduled(conn, row, by=by, why=f"rescheduled to {due.isoformat(timespec='seconds')}", **values)
-    return Change(row.id, row.account, True, "scheduled", "rescheduled")
+    start_over(conn, row, by=by, why=f"rescheduled to {due.isoformat(timespec='seconds')}", **values)
+    return changed(row, "rescheduled")
 
 
 def retry(post: Post | int, *, by: str = PERSON, session: Session | Connection | None = None) -> Changes:

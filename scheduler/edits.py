@@ -22,9 +22,10 @@ from scheduler.changed import (
     PERSON,
     Change,
     Changes,
-    back_to_scheduled,
+    changed,
     recorded,
     rows_of,
+    start_over,
     table,
     unchangeable,
     window_of,
@@ -126,7 +127,7 @@ def _told(row: Row[Any], reason: str | None) -> Change:
     if Status(row.status) in ENDED:
         told = f"edited; it stays {row.status} until it is brought back (posts retry, or dead-letters replay)"
         return Change(row.id, row.account, True, row.status, told)
-    return Change(row.id, row.account, True, "scheduled", "edited")
+    return changed(row, "edited")
 
 
 def _judge(
@@ -254,8 +255,7 @@ def _repoint(
         status = Status(row.status)
         revise(conn, row.id, generation=row.generation, status=status, by=by, why="edited", ended=True, **values)
     else:
-        again = {"available_at": row.due_at - lead, "error_code": None, "error_message": None}
-        back_to_scheduled(conn, row, by=by, why="edited", **values, **again)
+        start_over(conn, row, by=by, why="edited", **values, available_at=row.due_at - lead)
     conn.execute(sql("DELETE FROM scheduled_post_media WHERE scheduled_post_id = :id"), {"id": row.id})
     if target.uses:
         attach_media(conn, row.id, new.arrived, new.asset_ids, target)

@@ -10,6 +10,8 @@ import pytest
 from fakes import in_doubt, leave, sent
 
 from db.session import transaction
+from db.states import Status
+from db.transitions import move
 from platforms.base import NotSent, Ready
 from scheduler import (
     InvalidTime,
@@ -17,6 +19,7 @@ from scheduler import (
     Refused,
     accounts,
     cancel,
+    dead_letters,
     edit,
     get,
     reschedule,
@@ -238,6 +241,33 @@ def test_what_may_be_public_is_not_changed_whatever_it_waits_for(scheduled, fake
     row = database.post(number)
     assert (told.changes[0].status, row.status, row.held_for) == ("held", "held", "outcome_unknown")
     assert retry(number).changes[0].message.startswith("whether it is public is not known")
+
+
+def test_a_change_approves_nothing(scheduled, pipeline, settings, fake, database):
+    number = scheduled(at=in_time(minutes=1))
+    row = database.post(number)
+    with transaction(settings.database()) as conn:
+        move(
+            conn, number, generation=row.generation, source=Status.SCHEDULED, target=Status.HELD, by="test", why="test",
+            held_for="approval", error_code="approval", error_message="Ann has to see it",
+        )  # fmt: skip
+    for change in (lambda: edit(number, text="Other words"), lambda: reschedule(number, in_time(minutes=2))):
+        told = change()
+        assert told.done
+        assert (told.changes[0].status, "still waits for an approval" in told.changes[0].message) == ("held", True)
+        row = database.post(number)
+        assert (row.status, row.held_for, row.error_message) == ("held", "approval", "Ann has to see it")
+    database.pass_time(180)
+    pipeline.until_quiet()
+    assert (database.post(number).status, fake.count("publish")) == ("held", 0)
+    with transaction(settings.database()) as conn:
+        dead_letters.replay(conn, database.one("SELECT id FROM dead_letters WHERE resolved_at IS NULL"), by="ann")
+    pipeline.until_quiet()
+    assert database.post(number).status == "published"
+    assert (
+        database.one("SELECT text FROM post_versions WHERE id = :id", id=database.post(number).version_id)
+        == "Other words"
+    )
 
 
 # --- Accounts -----------------------------------------------------------------------------------------------
