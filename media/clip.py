@@ -60,6 +60,8 @@ class Clip:
     primaries: int = 0
     """Colours, as numbered by ISO 23091; 0: nobody says."""
     matrix: int = 0
+    spherical: bool = False
+    """A 360-degree video, by the marks that tell a player to let people look around in it."""
     copyright: str = ""
     artist: str = ""
 

@@ -147,6 +147,8 @@ def _look(
         audio_start_s=round(timing.audio_start_s, 4),
         primaries=primaries,
         matrix=matrix,
+        # Whatever box or element of the container told it.
+        spherical=first.side_data.get("SPHERICAL") is not None,
         copyright=_note(container, "copyright"),
         artist=_note(container, "artist"),
     )

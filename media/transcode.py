@@ -97,7 +97,9 @@ def _from_video(
 def _copy(source: Path, clip: Clip, plan: VideoPlan, out: Path, progress: Progress | None) -> None:
     # Apple's players show H.265 only under this mark.
     tag = ["-tag:v", "hvc1"] if clip.codec == "hevc" else []
-    around = [*_map(clip, plan), "-c:v", "copy", *tag, *_sound(clip, plan), *_file(plan)]
+    # FFmpeg's MP4 keeps the marks of a 360-degree video (sv3d, st3d) only so.
+    marks = ["-strict", "unofficial"] if clip.spherical else []
+    around = [*_map(clip, plan), "-c:v", "copy", *tag, *_sound(clip, plan), *marks, *_file(plan)]
     command = ["-progress", "pipe:1", *_INPUT, "-i", place_of(source), *around, place_of(out)]
     ffmpeg.run(command, name=source.name, lasts_s=clip.duration_s, progress=progress)
 

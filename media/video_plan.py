@@ -229,13 +229,16 @@ def _wrapped(probe: Probe, around: list[tuple[str, str]]) -> list[tuple[str, str
 
 def _lost_by_coding(clip: Clip, limits: VideoRule) -> list[tuple[str, str]]:
     """What a platform would take and coding does not keep."""
+    lost = []
+    if clip.spherical:
+        lost = [("spherical", "it is a 360-degree video; coded anew it loses the marks of one, and is shown flat")]
     if not limits.any_depth:
-        return []
+        return lost
     if clip.hdr:
-        return [("sdr", f"it is HDR ({clip.hdr}); what is coded anew has 8 bits, in which that would look wrong")]
-    if clip.pixel_format not in _PLAIN:
-        return [("depth", f"its pixels are {clip.pixel_format}; what is coded anew has 8 bits, 4:2:0")]
-    return []
+        lost.append(("sdr", f"it is HDR ({clip.hdr}); what is coded anew has 8 bits, in which that would look wrong"))
+    elif clip.pixel_format not in _PLAIN:
+        lost.append(("depth", f"its pixels are {clip.pixel_format}; what is coded anew has 8 bits, 4:2:0"))
+    return lost
 
 
 def _is_coded(clip: Clip, sound: dict[str, Any]) -> bool:

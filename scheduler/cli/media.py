@@ -275,6 +275,7 @@ def _one(
 def _say(one: dict[str, Any]) -> None:
     found = one["probe"]
     lasts = f", {found['duration_s']:.1f} s" if found and found.get("duration_s") else ""
+    lasts += ", 360 degrees" if found and (found.get("clip") or {}).get("spherical") else ""
     what = (
         f"{found['mime']}, {found['width']}x{found['height']}, {found['size']:,} bytes, {found['mode']}{lasts}"
         if found

@@ -183,6 +183,33 @@ def turned(path: Path) -> Path:
     return by_hand(path, "-display_rotation", "-90", "-i", str(flat), "-c", "copy", "-f", "mp4")
 
 
+def spherical(path: Path, *, newer: bool = False, **given: Any) -> Path:
+    """A 360-degree video, marked as cameras do it: by a box of XML, or (newer) by boxes beside the codec's.
+
+    :param newer: also where it is no MP4: FFmpeg writes what its container has for that.
+    """
+    data = bytearray(video(path.with_suffix(".flat"), size=(320, 160), sound="aac", **given).read_bytes())
+    true = "".join(f"<GSpherical:{one}>true</GSpherical:{one}>" for one in ("Spherical", "Stitched"))
+    said = {"StitchingSoftware": "a camera", "ProjectionType": "equirectangular"}
+    kind = "".join(f"<GSpherical:{one}>{word}</GSpherical:{one}>" for one, word in said.items())
+    text = f'<rdf:SphericalVideo xmlns:GSpherical="http://ns.google.com/videos/1.0/spherical/">{true}{kind}'
+    body = bytes.fromhex("ffcc8263f8554a938814587a02521fdd") + f"{text}</rdf:SphericalVideo>".encode()
+    box = struct.pack(">I4s", 8 + len(body), b"uuid") + body
+    index, track = data.index(b"moov") - 4, data.index(b"trak") - 4
+    # Behind the pictures, so that nothing that is pointed to moves.
+    assert data.index(b"mdat") < index
+    end = track + int.from_bytes(data[track : track + 4], "big")
+    for at in (index, track):
+        struct.pack_into(">I", data, at, int.from_bytes(data[at : at + 4], "big") + len(box))
+    data[end:end] = box
+    path.write_bytes(data)
+    if not newer:
+        return path
+    older = path.rename(path.with_suffix(".older"))
+    form = "matroska" if path.suffix == ".mkv" else "mp4"
+    return by_hand(path, "-i", str(older), "-c", "copy", "-strict", "unofficial", "-f", form)
+
+
 def interlaced(path: Path) -> Path:
     """25 pictures a second of two fields each."""
     source = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=50:duration=1", "-vf", "interlace")

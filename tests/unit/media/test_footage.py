@@ -149,6 +149,34 @@ def test_colours_told_by_the_container_alone(tmp_path: Path) -> None:
     assert (ordinary.clip.hdr, ordinary.clip.pixel_format) == ("", "yuv420p")
 
 
+@pytest.mark.parametrize(("name", "newer"), [("old.mp4", False), ("new.mp4", True), ("new.mkv", True)])
+def test_a_video_to_look_around_in_stays_one_or_it_is_said(tmp_path: Path, name: str, newer: bool) -> None:
+    source = clips.spherical(tmp_path / name, newer=newer)
+    found = probe(source)
+    assert found.clip is not None
+    assert found.clip.spherical
+    assert found.private == ()
+    rendered, again, done = made(source, ONE, tmp_path)
+    assert again.clip is not None
+    assert (done, again.clip.spherical) == (["remux"], True)
+    assert b"sv3d" in rendered.path.read_bytes()
+    small = replace(ONE, video=replace(ONE.video, max_width=160, max_height=160))  # type: ignore[arg-type, type-var]  # has one
+    _, flat, done = made(source, small, tmp_path)
+    assert flat.clip is not None
+    assert (done[:2], flat.clip.spherical) == (["downscale", "spherical"], False)
+    # At its own size too.
+    slow = replace(ONE, video=replace(ONE.video, max_fps=20.0, min_fps=10.0))  # type: ignore[arg-type, type-var]  # has one
+    _, flat, done = made(source, slow, tmp_path)
+    assert flat.clip is not None
+    assert ("spherical" in done, flat.clip.spherical) == (True, False)
+
+
+def test_an_ordinary_video_is_none_to_look_around_in(tmp_path: Path) -> None:
+    found = probe(clips.video(tmp_path / "plain"))
+    assert found.clip is not None
+    assert not found.clip.spherical
+
+
 def test_a_rendition_is_judged_by_its_rule(tmp_path: Path) -> None:
     source = clips.video(tmp_path / "source", sound="aac")
     recipe = plan(probe(source), ONE)

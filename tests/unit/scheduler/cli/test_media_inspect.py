@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def test_without_a_platform_it_says_what_a_file_is(wide: Path) -> None:
     assert (one["path"], one["ok"], one["reason"], one["actions"], one["output"]) == (str(wide), True, None, [], None)
     assert (one["probe"]["mime"], one["probe"]["width"], one["probe"]["height"]) == ("image/png", 900, 300)
     assert "image/png, 900x300" in run(str(wide)).stdout
+
+
+def test_a_video_to_look_around_in_is_called_one(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "degrees" not in run(str(film)).stdout
+    found = command.probe_own(film, name=str(film))
+    assert found.clip is not None
+    round_about = replace(found, clip=replace(found.clip, spherical=True))
+    monkeypatch.setattr(command, "probe_own", lambda *_, **_more: round_about)
+    assert ", 3.0 s, 360 degrees" in run(str(film)).stdout
 
 
 @pytest.mark.parametrize("platform", sorted({name for name, _ in RULES}))
