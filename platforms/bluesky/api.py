@@ -209,4 +209,5 @@ def refusal_of_post(call: Call, reply: Reply) -> Refusal | Unknown:
         "server_error" if reply.status >= 500 else "no_address",
         f"Bluesky answered {reply.status} without the post's address.",
         reply.status,
+        retry_after_s=retry_after_s(reply, call.now()),
     )

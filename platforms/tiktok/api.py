@@ -135,4 +135,5 @@ def refusal_of_init(call: Call, reply: Reply) -> Refusal | Unknown:
         "server_error" if failed else "no_id",
         f"TikTok answered {reply.status}{f' ({code})' if code else ''} without a publish_id.",
         reply.status,
+        retry_after_s=retry_after_s(reply, call.now()),
     )

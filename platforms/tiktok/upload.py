@@ -226,7 +226,9 @@ def send_last(call: Call, draft: Draft) -> Processing | Stop | Unknown:
         return NotSent("upload_incomplete", "TikTok lacks an earlier part of the video.", 416)
     if reply.status in {400, 403, 404}:
         return _closed(call, before, reply.status)
-    return Unknown("upload_doubtful", f"TikTok's upload answered {reply.status} to the last chunk.", reply.status)
+    message = f"TikTok's upload answered {reply.status} to the last chunk."
+    again_s = retry_after_s(reply, call.now())
+    return Unknown("upload_doubtful", message, reply.status, retry_after_s=again_s)
 
 
 def _closed(call: Call, before: Job, status: int) -> Rejected | NotSent | Unknown:

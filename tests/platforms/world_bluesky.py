@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-from conformance import Refusal, Subject, doubtful_server_errors
+from conformance import Refusal, Subject, doubtful_for_a_while, doubtful_server_errors
 from fake_http import NOW, Answer, Sent
 from worlds import picture
 
@@ -161,6 +161,14 @@ BLUESKY_SUBJECT = Subject(
     too_long=Draft("日" * 301, BLUESKY_ACCOUNT),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
+        # On every answer: when the present span ends, not when to come back.
+        Refusal(
+            "limits-told",
+            Answer(503, b"", {"RateLimit-Remaining": "4990", "RateLimit-Reset": "3000"}),
+            Unknown,
+            lambda outcome: outcome.retry_after_s is None,
+        ),
         Refusal("not-implemented", _error(501, "MethodNotImplemented"), Unknown),
         Refusal("no-address", Answer(200, {"cid": "b"}), Unknown),
         Refusal("no-json", Answer(200, b"ok"), Unknown),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from conformance import Refusal, Subject, doubtful_server_errors
+from conformance import Refusal, Subject, doubtful_for_a_while, doubtful_server_errors
 from fake_http import NOW, Answer, FakeHttp, Sent
 
 from platforms.base import (
@@ -221,6 +221,8 @@ UPLOADS = LooksLater(
     too_long=draft_of("\U0001f44b" * 1101, video()),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
+        Refusal("busy", Answer(429, b"", {"Retry-After": "90"}), Unknown, lambda outcome: outcome.retry_after_s == 90),
         Refusal("taken", Answer(201, b""), Processing),
         Refusal("wants-more", Answer(206, b""), Unknown),
         Refusal("redirect", Answer(307, b""), Unknown),
@@ -252,6 +254,7 @@ PULLS = dataclasses.replace(
     too_long=draft_of("x" * 4001, photo()),
     refusals=[
         *doubtful_server_errors(),
+        *doubtful_for_a_while(),
         Refusal("internal", no(500, "internal_error"), Unknown),
         Refusal("internal-200", no(200, "internal_error"), Unknown),
         Refusal("no-id", ok({}), Unknown),
