@@ -49,6 +49,8 @@ class Clip:
     """An edit list leaves out pictures that are in the file, or plays them in pieces or at another speed."""
     sound_trimmed: bool = False
     """The same of the sound."""
+    hidden_s: float = 0.0
+    """How much of the beginning an edit list leaves out that FFmpeg would play: it follows none in fragmented files."""
     video_index: int = 0
     """Which of the file's tracks the pictures are."""
     audio_index: int = -1

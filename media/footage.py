@@ -101,7 +101,7 @@ def _look(
     # Asked before the first picture is decoded: what the stream does not say replaces what the container says.
     context = stream.codec_context
     told = [int(one or 0) for one in (context.color_trc, context.color_primaries, context.colorspace)]
-    timing = Timing(container, stream, sound, name)
+    timing = Timing(container, stream, sound, name, ignored_edits=layout.fragmented and layout.edit_list)
     claimed = matroska.lasts_s or _flv_lasts(starts)
     if timing.ends_s < 0.9 * claimed - 0.5:
         raise _cut(name)
@@ -139,8 +139,9 @@ def _look(
         index_first=layout.index_first,
         edit_list=layout.edit_list,
         # One picture may be a matter of rounding.
-        trimmed=known[0] in {"MP4", "MOV"} and (layout.spliced or timing.left_out > 1),
+        trimmed=known[0] in {"MP4", "MOV"} and (layout.spliced or timing.left_out > 1 or timing.hidden_s > 0),
         sound_trimmed=layout.sound_cut and sound is not None,
+        hidden_s=timing.hidden_s,
         video_index=stream.index,
         audio_index=sound.index if sound is not None else -1,
         video_start_s=round(timing.video_start_s, 4),

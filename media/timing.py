@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from media.boxes import SOUND_CUT_S
 from media.errors import MediaRefused
 
 if TYPE_CHECKING:
@@ -34,13 +35,20 @@ _TOLERANCE = 0.25
 class Timing:
     """How long the video is, how evenly its frames follow, and when its sound begins."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, sound: Any, name: str) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, sound: Any, name: str, *, ignored_edits: bool = False
+    ) -> None:
         """Reads every packet.
 
         :param sound: the track of the sound, or None.
+        :param ignored_edits: there is an edit list and FFmpeg leaves nothing out by it, as in a file in fragments. It
+            moves all by it still: what is not to be played stands before zero.
         :raises MediaRefused: ``bomb``, ``corrupt``, ``truncated`` or ``too_long``.
         """
-        self._begins = (container.start_time or 0) / 1e6
+        begins = (container.start_time or 0) / 1e6
+        self.hidden_s = -begins if ignored_edits and begins < -SOUND_CUT_S else 0.0
+        """How much stands before where playing begins, and would be played by FFmpeg."""
+        self._begins = begins + self.hidden_s
         self._ends: dict[int, tuple[int, float]] = {}
         self._stamps = array("q")
         self._heard = math.inf
@@ -71,7 +79,7 @@ class Timing:
         base = float(packet.time_base)
         if index == sound and stamp * base - self._begins >= -PRIMING_S:
             self._heard = min(self._heard, stamp * base - self._begins)
-        if packet.is_discard:
+        if packet.is_discard or (self.hidden_s and stamp * base < -0.001):
             # It is decoded because others need it, and never shown.
             return
         end = stamp + (packet.duration or 0)

@@ -75,6 +75,8 @@ def _from_video(
         command = [
             *_INPUT,
             "-xerror",
+            # From where the file begins, and to the picture.
+            *(["-ss", f"{clip.hidden_s:.6f}"] if clip.hidden_s else []),
             "-i",
             place_of(source),
             *_map(clip, wanted),
@@ -123,7 +125,7 @@ def still(source: Path, at_s: float, probe: Probe) -> Image:
     last = clip.video_start_s + max(0.0, (probe.frames - 2) / rate)
     at = min(max(_begins(clip) + at_s, clip.video_start_s), last)
     filters = ",".join([f"scale={probe.width}:{probe.height}", *_tonemap(clip, clip.hdr), "format=rgb24"])
-    seek = [*_INPUT, "-ss", f"{at:.3f}", "-i", place_of(source), "-map", f"0:{clip.video_index}"]
+    seek = [*_INPUT, "-ss", f"{clip.hidden_s + at:.3f}", "-i", place_of(source), "-map", f"0:{clip.video_index}"]
     data = ffmpeg.picture(
         [*seek, "-frames:v", "1", "-vf", filters, "-f", "image2pipe", "-c:v", "png"], name=source.name
     )

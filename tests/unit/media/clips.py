@@ -124,10 +124,16 @@ def by_hand(path: Path, *arguments: str) -> Path:
     return path
 
 
-def trimmed(path: Path, *, since: float = 3.3, **given: Any) -> Path:
-    """A video cut without coding it anew: an edit list hides what stands before the cut, which is still there."""
+def trimmed(path: Path, *, since: float = 3.3, fragments_s: float = 0.0, **given: Any) -> Path:
+    """A video cut without coding it anew: an edit list hides what stands before the cut, which is still there.
+
+    :param fragments_s: in fragments of that length; 0: none.
+    """
     whole = video(path.with_suffix(".whole"), **{"seconds": 6.0, "sound": "aac", **given})
-    return by_hand(path, "-ss", str(since), "-i", str(whole), "-c", "copy", "-f", "mp4")
+    form = ["-f", "mp4"]
+    if fragments_s:
+        form += ["-movflags", "empty_moov+delay_moov", "-frag_duration", str(round(fragments_s * 1e6))]
+    return by_hand(path, "-ss", str(since), "-i", str(whole), "-c", "copy", *form)
 
 
 def cover_first(path: Path, *, damaged: bool = False) -> Path:

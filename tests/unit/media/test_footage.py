@@ -29,8 +29,9 @@ def names(found: Probe, rule: MediaRule) -> list[str]:
 
 
 @pytest.mark.parametrize("rule", [ONE, TOOT], ids=["reel", "toot"])
-def test_what_was_cut_away_is_not_published(tmp_path: Path, rule: MediaRule) -> None:
-    source = clips.trimmed(tmp_path / "source")
+@pytest.mark.parametrize("fragments_s", [0.0, 0.7, 10.0])
+def test_what_was_cut_away_is_not_published(tmp_path: Path, rule: MediaRule, fragments_s: float) -> None:
+    source = clips.trimmed(tmp_path / "source", fragments_s=fragments_s)
     found = probe(source)
     assert found.clip is not None
     assert (found.clip.trimmed, found.clip.sound_trimmed) == (True, True)
@@ -40,10 +41,20 @@ def test_what_was_cut_away_is_not_published(tmp_path: Path, rule: MediaRule) -> 
     assert again.duration_s == pytest.approx(2.7, abs=0.05)
     assert rendered.size < source.stat().st_size
     # The square had come so far when the cut begins.
-    cover = normalize(rendered.path, poster(REEL), tmp_path / "out")
-    with Image.open(cover.path) as first:
-        left = min(x for x in range(first.width) if is_yellow(first.getpixel((x, 45))))
-    assert left / (160 - 30) == pytest.approx(3.3 / 6, abs=0.05)
+    for film in (rendered.path, source):
+        cover = normalize(film, poster(REEL), tmp_path / "out")
+        with Image.open(cover.path) as first:
+            left = min(x for x in range(first.width) if is_yellow(first.getpixel((x, 45))))
+        assert left / (160 - 30) == pytest.approx(3.3 / 6, abs=0.05)
+
+
+def test_fragments_alone_cost_nothing(tmp_path: Path) -> None:
+    source = clips.trimmed(tmp_path / "source", since=0.0, fragments_s=0.7)
+    assert b"elst" in source.read_bytes()
+    found = probe(source)
+    assert found.clip is not None
+    assert (found.clip.trimmed, found.clip.sound_trimmed, found.clip.hidden_s) == (False, False, 0.0)
+    assert names(found, TOOT) == []
 
 
 def test_an_edit_list_that_hides_only_a_delay_costs_nothing(tmp_path: Path) -> None:
