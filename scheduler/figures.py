@@ -18,6 +18,20 @@ class Figure:
     query: str
 
 
+QUOTAS = """
+    SELECT labels ->> 'platform' AS platform, labels ->> 'quota' AS quota, value,
+           coalesce(labels ->> 'scope', 'account') AS scope, coalesce(labels ->> 'call', '') AS call,
+           CAST(labels ->> 'per_s' AS float) AS per_s FROM tallies WHERE name = 'quota_limit'
+"""
+"""What ``tallies.declare_quotas`` wrote down."""
+COUNTS = """
+    t.started_at > (SELECT clock_timestamp()) - make_interval(secs => q.per_s) AND q.call IN ('', t.call)
+    AND coalesce(t.outcome, 'unknown') IN ('accepted', 'unknown') AND t.settled IS DISTINCT FROM 'absent'
+    AND (t.outcome = 'accepted' AND t.error_code = 'processing' AND t.sent_at IS NULL) IS NOT TRUE
+    AND (t.part = 0 OR q.quota <> 'burst_guard')
+"""
+"""Which attempts use up a place, as ``limits`` has it, which decides."""
+
 GAUGES = (
     # Twice each, in the words of the two indexes that dispatch claims by: nothing else finds them among millions.
     Figure(
@@ -112,23 +126,27 @@ GAUGES = (
     ),
     Figure(
         "schedulerx_quota_left",
-        "Posts that an account may still publish within the quota's span.",
-        ("platform", "account", "quota"),
-        """
-        SELECT a.platform, a.name, q.labels ->> 'quota', greatest(0, q.value - ( SELECT count(*) FROM
-        publish_attempts t WHERE t.account_id = a.id AND t.started_at > (SELECT clock_timestamp()) -
-        make_interval(secs => CAST(q.labels ->> 'per_s' AS float)) AND coalesce(t.outcome, 'unknown') IN
-        ('accepted', 'unknown') AND t.settled IS DISTINCT FROM 'absent')) FROM accounts a JOIN tallies q ON
-        q.name = 'quota_limit' AND q.labels ->> 'platform' = a.platform WHERE a.deleted_at IS NULL
-        """,
+        "Posts that an account may still publish within the quota's span; scope app: it and the others of its app.",
+        ("platform", "account", "quota", "scope"),
+        f"""
+        WITH q AS MATERIALIZED ({QUOTAS})
+        SELECT a.platform, a.name, q.quota, q.scope, greatest(0, q.value - (
+               SELECT count(*) FROM publish_attempts t WHERE t.account_id = a.id AND {COUNTS}))
+          FROM accounts a JOIN q ON q.platform = a.platform AND q.scope = 'account' WHERE a.deleted_at IS NULL
+        UNION ALL
+        SELECT a.platform, a.name, left_of.quota, left_of.scope, left_of.places FROM accounts a JOIN (
+               SELECT p.platform, p.app, q.quota, q.scope, greatest(0, q.value - (
+                      SELECT count(*) FROM publish_attempts t WHERE t.app = p.app AND {COUNTS})) AS places
+                 FROM (SELECT DISTINCT platform, app FROM accounts WHERE deleted_at IS NULL) p
+                 JOIN q ON q.platform = p.platform AND q.scope = 'app'
+               ) left_of ON left_of.platform = a.platform AND left_of.app = a.app WHERE a.deleted_at IS NULL
+        """,  # noqa: S608 - constants alone
     ),
     Figure(
         "schedulerx_quota_limit",
-        "How many posts an account may publish within the quota's span.",
-        ("platform", "quota"),
-        """
-        SELECT labels ->> 'platform', labels ->> 'quota', value FROM tallies WHERE name = 'quota_limit'
-        """,
+        "How many posts an account, or (scope app) all accounts of an app, may publish within the quota's span.",
+        ("platform", "quota", "scope"),
+        f"SELECT platform, quota, scope, value FROM ({QUOTAS}) q",  # noqa: S608 - constants alone
     ),
     Figure(
         "schedulerx_workers",

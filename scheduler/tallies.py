@@ -175,8 +175,16 @@ def declare_quotas(cursor: Any, settings: Settings) -> None:
     cursor.execute("SELECT DISTINCT platform FROM accounts WHERE deleted_at IS NULL")
     used = {platform for (platform,) in cursor.fetchall()}
     for platform in sorted(used & set(registry.names())):
-        for quota in guards(settings, registry.get(platform).capabilities.quotas):
-            labels = {"platform": platform, "quota": quota.name, "per_s": quota.per_s}
+        declared = registry.get(platform).capabilities.quotas
+        # ``guards`` are those of an account; an app's are shared by all of its accounts.
+        for quota in (*guards(settings, declared), *(one for one in declared if one.scope == "app")):
+            labels = {
+                "platform": platform,
+                "quota": quota.name,
+                "per_s": quota.per_s,
+                "scope": quota.scope,
+                "call": quota.call,
+            }
             cursor.execute(ADD, ("quota_limit", json.dumps(labels, sort_keys=True), quota.count))
 
 

@@ -140,12 +140,50 @@ def test_quotas_tokens_and_limits_of_accounts(
     database.run("UPDATE accounts SET token_expires_at = clock_timestamp() + interval '2 days',"
                  " limited_until = clock_timestamp() + interval '1 minute'")  # fmt: skip
     found = scrape(settings)
-    assert found["schedulerx_quota_left"]["acme", "fake", "fake-day"] == 9.0
-    assert found["schedulerx_quota_limit"]["fake", "fake-day"] == 10.0
-    assert found["schedulerx_quota_limit"]["fake", "burst_guard"] == settings.burst_count
+    assert found["schedulerx_quota_left"]["acme", "fake", "fake-day", "account"] == 9.0
+    assert found["schedulerx_quota_limit"]["fake", "fake-day", "account"] == 10.0
+    assert found["schedulerx_quota_limit"]["fake", "burst_guard", "account"] == settings.burst_count
     assert found["schedulerx_account_token_left_seconds"]["acme", "fake"] == pytest.approx(2 * 86_400, abs=60)
     assert 0 < found["schedulerx_account_limited_seconds"]["acme", "fake"] <= 60
     assert found["schedulerx_accounts"]["fake", "active"] == 1.0
+
+
+def test_what_an_app_has_left_is_told_of_each_of_its_accounts(
+    fake: Any, scheduled: Any, pipeline: Any, settings: Any, database: Any
+) -> None:
+    fake.quotas = (
+        Quota("fake-app-day", 10, 86_400, scope="app"),
+        Quota("fake-other-call", 5, 86_400, scope="app", call="another call"),
+    )
+    for target in ("fake:acme", "fake:other", "fake:other", "fake:alone"):
+        scheduled("Hello", to=target)
+    database.run("UPDATE accounts SET app = CASE name WHEN 'alone' THEN 'fake:two' ELSE 'fake:one' END")
+    pipeline.until_quiet()
+    tallies.roll(settings)
+    found = scrape(settings)
+    left = {labels: value for labels, value in found["schedulerx_quota_left"].items() if "burst_guard" not in labels}
+    assert left == {
+        ("acme", "fake", "fake-app-day", "app"): 7.0,
+        ("other", "fake", "fake-app-day", "app"): 7.0,
+        ("alone", "fake", "fake-app-day", "app"): 9.0,
+        **{(name, "fake", "fake-other-call", "app"): 5.0 for name in ("acme", "other", "alone")},
+    }
+    assert found["schedulerx_quota_limit"]["fake", "fake-app-day", "app"] == 10.0
+    # Nothing of which app it is: not even the hash that its calls are counted by.
+    assert not [labels for labels in found["schedulerx_quota_left"] if set(labels) & {"fake:one", "fake:two"}]
+
+
+def test_a_quota_of_one_call_counts_that_call_alone(fake: Any, scheduled: Any, pipeline: Any, settings: Any) -> None:
+    fake.quotas = (
+        Quota("of-one", 10, 86_400, call="POST /posts"),
+        Quota("of-another", 10, 86_400, call="another call"),
+    )
+    scheduled("Hello")
+    pipeline.until_quiet()
+    tallies.roll(settings)
+    left = scrape(settings)["schedulerx_quota_left"]
+    assert left["acme", "fake", "of-one", "account"] == 9.0
+    assert left["acme", "fake", "of-another", "account"] == 10.0
 
 
 def test_a_due_post_that_nobody_takes_ages(scheduled: Any, settings: Any, database: Any) -> None:
