@@ -19,7 +19,9 @@ This module imports nothing of ours: every layer may use it.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import inspect
 import json
 import logging
 import os
@@ -28,6 +30,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -213,6 +216,19 @@ def about(subject: Any, part: int | None = None) -> None:
     if ARMED is not None:
         _here.subject = subject
         _here.part = part
+
+
+def asker() -> str:
+    """The function on whose behalf a context manager is being left, such as ``workers.publish.prepare``.
+
+    Every transaction is a failpoint before and after its commit, told apart by who wrote the ``with``.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_flags & inspect.CO_GENERATOR or frame.f_globals.get("__name__") == contextlib.__name__
+    ):
+        frame = frame.f_back
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname.replace('.<locals>', '')}"
 
 
 def naive_resend() -> bool:

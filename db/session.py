@@ -17,6 +17,8 @@ import psycopg2
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 
+from db import failpoints
+
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 3
@@ -108,6 +110,10 @@ def transaction(url: str) -> Iterator[Connection]:
     """A connection in a transaction that commits at the end, or rolls back on an exception."""
     with engine(url).begin() as connection:
         yield connection
+        if failpoints.ARMED is not None:
+            failpoints.hit("commit.before", failpoints.asker(), connection)
+    if failpoints.ARMED is not None:
+        failpoints.hit("commit.after", failpoints.asker())
 
 
 def lost_connection(error: BaseException) -> bool:

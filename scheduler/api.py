@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from db import migrate
 from db.failpoints import hit
-from db.session import engine
+from db.session import transaction
 from db.transitions import database_now
 from platforms.base import Violation
 from scheduler import accounts, audit, intake, posts
@@ -47,7 +47,7 @@ def database(settings: Settings | None = None) -> Iterator[Connection]:
     """
     url = (settings or current()).database()
     try:
-        with engine(url).begin() as conn:
+        with transaction(url) as conn:
             ensure_schema(conn, url)
             yield conn
     except OperationalError as error:

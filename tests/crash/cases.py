@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.crash.commits import IN_THE_MATRIX
+
 ALL = ("keyed", "clientid", "twostep", "polled", "lookup", "none", "x")
 KINDS = ("keyed", "clientid", "twostep", "lookup", "none")
 """One for each way in which a doubtful call can be settled."""
@@ -42,6 +44,8 @@ class Case:
     about: str = "post"
     """What the rule is bound to: this post, its platform, its account, its rendition, its asset, a hint's task,
     or (any) whatever comes first."""
+    where: str = ""
+    """Whose commit it is that is struck, whatever for: by whoever gets there first."""
     needs: str = ""
     """What the post needs: a picture (from the disk), a far picture (from a server), a token that has ended."""
     ends: str = "published"
@@ -55,7 +59,8 @@ class Case:
         """For people and for pytest."""
         after = f"+{self.skip}" if self.skip else ""
         part = "" if self.part is None else f"-part{self.part + 1}"
-        return f"{self.point}{after}-{self.action}-{self.kind}{part}"
+        where = f"-of-{self.where}" if self.where else ""
+        return f"{self.point}{where}{after}-{self.action}-{self.kind}{part}"
 
     @property
     def full_name(self) -> str:
@@ -67,7 +72,7 @@ class Case:
         """The point as the table names it."""
         piece = f" (piece {self.skip + 1})" if self.skip else ""
         part = "" if self.part is None else f", part {self.part + 1} of {PARTS}"
-        return f"{self.point}{piece}{part}"
+        return f"{self.point}{f' of {self.where}' if self.where else ''}{piece}{part}"
 
     def words(self, order: int) -> list[str]:
         """The texts of its parts; those of a thread after the first are the same, which is the hardest."""
@@ -80,7 +85,7 @@ class Case:
         if self.first:
             yield {"id": f"first-{order}", "name": self.first, "action": self.first_action,
                    "subject": subjects["post"], **self._turn(self.first)}  # fmt: skip
-        bound = {} if self.about == "any" else {"subject": subjects[self.about]}
+        bound = {} if self.about == "any" else {"subject": self.where or subjects[self.about]}
         turn = {} if self.first else self._turn(self.point)
         yield {"id": f"case-{order}", "name": self.point, "action": self.action, "seconds": seconds,
                "skip": self.skip, **bound, **turn}  # fmt: skip
@@ -203,6 +208,8 @@ def _dispatching() -> Iterator[Case]:
         yield Case("claim.before_hint", "raise", kind)
     for point, kind in itertools.product(("hint.before", "hint.after"), KINDS):
         yield Case(point, "kill", kind, about="task", fast=(point, kind) == ("hint.before", "lookup"))
+    for point, kind in itertools.product(("hint.taken", "ack.before", "ack.after"), KINDS):
+        yield Case(point, "kill", kind, about="task", fast=(point, kind) == ("ack.before", "lookup"))
     for point, kind in itertools.product(("rescue.before_commit", "rescue.after_commit", "follow.after_commit"), KINDS):
         yield Case(point, "kill", kind, about="any", first="publish.answered", fast=kind == "lookup")
     for action, kind in itertools.product(("cut", "lose_commit"), KINDS):
@@ -234,6 +241,14 @@ def _tokens() -> Iterator[Case]:
     yield Case("refresh.answered", "kill", "x", about="account", needs="new token", ends="held")
 
 
+def _commits() -> Iterator[Case]:
+    """Before and after every commit that is made while posts are on their way, whosever it is."""
+    for where, (kind, needs, first) in IN_THE_MATRIX.items():
+        for point in ("commit.before", "commit.after"):
+            action = "lose_commit" if first.endswith(".before_commit") else "kill"
+            yield Case(point, "kill", kind, where=where, needs=needs, first=first, first_action=action)
+
+
 def _unique(cases: Iterable[Case]) -> list[Case]:
     """Each once; the names tell them apart."""
     return list({case.full_name + case.needs: case for case in cases}.values())
@@ -248,5 +263,6 @@ CASES = _unique(
         *_threads(),
         *_pictures(),
         *_tokens(),
+        *_commits(),
     ]
 )

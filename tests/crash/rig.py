@@ -53,7 +53,7 @@ SHORT = {
     "SCHEDULERX_QUARANTINE_SECONDS": "2",
     "SCHEDULERX_BACKOFF_SECONDS": "0.5",
     "SCHEDULERX_BACKOFF_MAX_SECONDS": "4",
-    "SCHEDULERX_MAX_CLAIMS": "6",
+    "SCHEDULERX_MAX_CLAIMS": "20",
     "SCHEDULERX_BURST_COUNT": "100000",
 }
 """Times that make a case take seconds; printed with every result."""

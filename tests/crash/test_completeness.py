@@ -6,9 +6,11 @@ That a case reaches its failpoint is asserted where the case runs (``found.struc
 from __future__ import annotations
 
 import ast
+import functools
 
 from platforms.base import Effect
 from tests.crash.cases import CASES
+from tests.crash.commits import BY_PERSONS, IN_THE_MATRIX, NOT_STRUCK, READS
 from tests.crash.rig import ROOT
 from tests.crash.test_adversity import SCHEDULING
 
@@ -53,6 +55,48 @@ def test_no_case_is_about_a_failpoint_that_is_gone() -> None:
 def test_a_failpoint_without_a_case_would_be_noticed() -> None:
     said = 'hit("a.b", 1)\nfailpoints.hit(f"http.{effect.value}.c")\nself.hit(name)\nother("d")\n'
     assert names_in(said) == {"a.b", *(f"http.{effect.value}.c" for effect in Effect)}
+
+
+def committing(source: str, module: str) -> set[str]:
+    """The functions of a module that have a transaction, by their full names."""
+    found: set[str] = set()
+
+    def look(node: ast.AST, name: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                look(child, f"{name}.{child.name}")
+                continue
+            if isinstance(child, ast.withitem) and isinstance(called := child.context_expr, ast.Call):
+                said = called.func.attr if isinstance(called.func, ast.Attribute) else getattr(called.func, "id", "")
+                if said in {"transaction", "database", "_connection"}:
+                    found.add(name)
+            look(child, name)
+
+    look(ast.parse(source), module)
+    return found
+
+
+@functools.cache
+def all_committing() -> set[str]:
+    return {
+        name
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        for name in committing(file.read_text(), ".".join(file.relative_to(ROOT).with_suffix("").parts))
+    }
+
+
+def test_every_commit_is_struck_or_it_is_said_why_not() -> None:
+    lists = (set(IN_THE_MATRIX), set(BY_PERSONS), set(READS), set(NOT_STRUCK))
+    named = set().union(*lists)
+    assert sum(map(len, lists)) == len(named), "in two lists"
+    assert all_committing() - named == set(), "a transaction that is in none of the lists of tests/crash/commits.py"
+    assert named - all_committing() == set(), "named there, and gone"
+
+
+def test_a_commit_in_no_list_would_be_noticed() -> None:
+    said = "class A:\n def b(self):\n  def c():\n   with db.transaction(u) as x: pass\n  with other(): pass\n"
+    assert committing(said, "m") == {"m.A.b.c"}
 
 
 def test_names_of_cases_are_unique() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -141,3 +142,30 @@ def test_kill_ends_the_process_once(tmp_path):
 
 def test_stop_stops_the_whole_process_and_wakes_it(tmp_path):
     assert child(tmp_path, {"name": "a", "action": "stop", "seconds": 0.2}).stdout == "lived"
+
+
+@contextlib.contextmanager
+def committing():
+    """As ``db.session.transaction``."""
+    yield
+    failpoints.hit("commit.after", failpoints.asker())
+
+
+@contextlib.contextmanager
+def wrapped():
+    with committing():
+        yield
+
+
+def test_a_commit_is_told_apart_by_who_wrote_the_with(arm):
+    folder = arm({"name": "commit.after", "action": "pause", "seconds": 0, "count": None})
+
+    def inner():
+        with wrapped(), contextlib.nullcontext():
+            pass
+
+    with committing():
+        inner()
+    said = [json.loads(line)["subject"] for line in (folder / "strikes.jsonl").read_text().splitlines()]
+    here = f"{__name__}.test_a_commit_is_told_apart_by_who_wrote_the_with"
+    assert said == [f"{here}.inner", here]
