@@ -158,10 +158,10 @@ def quotas(conn: Connection, settings: Settings) -> Iterator[Matter]:
                      WHERE a.platform = :platform AND a.deleted_at IS NULL
                        AND t.started_at > clock_timestamp() - make_interval(secs => :span)
                        AND coalesce(t.outcome, 'unknown') IN ('accepted', 'unknown')
-                       AND t.settled IS DISTINCT FROM 'absent'
+                       AND t.settled IS DISTINCT FROM 'absent' AND CAST(:call AS text) IN ('', t.call)
                      GROUP BY account HAVING count(*) >= :least ORDER BY account
                 """),
-                {"platform": platform, "span": quota.per_s, "least": least},
+                {"platform": platform, "span": quota.per_s, "least": least, "call": quota.call},
             )
             for row in rows:
                 yield Matter(

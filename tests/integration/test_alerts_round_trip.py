@@ -347,7 +347,7 @@ def test_quota_growth_and_success_rate(
         alert_success_minimum=4,
         alert_success_percent=60,
     )
-    fake.quotas = (Quota("posts", 10, 3600),)
+    fake.quotas = (Quota("posts", 10, 3600), Quota("of-another-call", 5, 3600, call="another call"))
     for words in ("a", "b", "c"):
         fail(fake, scheduled, pipeline, words)
     look(settings)
