@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from db.crypto import Cipher
 from db.models import Account, ScheduledPost, Switch, Webhook, table_of
 from db.transitions import close_letter
 from platforms import registry
-from platforms.base import AccountRef, Call, Identity, Platform
+from platforms.base import AccountRef, Call, Identity, Platform, Violation
 from platforms.errors import UnknownPlatform
 from scheduler import audit
 from scheduler.errors import NotConfigured, Refused, UnknownAccount
@@ -96,6 +96,43 @@ def find(conn: Connection, target: str) -> Row[Any]:
             f" add it with: schedulerx accounts add {platform} {name}"
         )
     return row
+
+
+def same_profile(conn: Connection, row: Row[Any] | AccountView) -> list[str]:
+    """Other accounts that are the profile that this one is, as far as is known, by name."""
+    rows = {one.id: one for one in conn.execute(select(accounts).where(accounts.c.deleted_at.is_(None)))}
+    mine = _profile(rows[row.id]) if row.id in rows else None
+    return sorted(
+        f"{one.platform}:{one.name}" for one in rows.values() if mine and one.id != row.id and _profile(one) == mine
+    )
+
+
+def twice(rows: Sequence[Row[Any]]) -> list[Violation]:
+    """Accounts with different names that are one profile: a post to both would be there twice."""
+    found: dict[tuple[str, ...], list[Row[Any]]] = {}
+    for row in rows:
+        if (profile := _profile(row)) is not None:
+            found.setdefault(profile, []).append(row)
+    return [
+        Violation(
+            "account_twice",
+            f"{' and '.join(f'{one.platform}:{one.name}' for one in same)} are the same profile"
+            f" ({same[0].handle or same[0].remote_id}), and the post would be there twice: name one of them",
+            "to",
+        )
+        for same in found.values()
+        if len(same) > 1
+    ]
+
+
+def _profile(row: Row[Any]) -> tuple[str, ...] | None:
+    """What two accounts have in common that are one profile; None: whose it is is not known.
+
+    Ids of a platform of many servers are those of one server, which its handles name.
+    """
+    if not row.remote_id:
+        return None
+    return row.platform, row.remote_id, row.handle.rpartition("@")[2] if "@" in row.handle else "", row.api_url or ""
 
 
 def reference(row: Row[Any]) -> AccountRef:

@@ -130,6 +130,7 @@ def schedule(
         if due is not None:
             check_future(due, now)
         rows = [accounts.find(conn, f"{platform}:{name}") for platform, name in targets]
+        wrong += accounts.twice(rows)
         checked = check(text, [accounts.reference(row) for row in rows], arrived, chosen, post, settings)
     wrong += [one for target in checked for one in target.violations]
     if wrong:

@@ -6,8 +6,9 @@ public already, and send it again. So credentials take a name over only where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from typing import Any
 
@@ -168,7 +169,15 @@ def store(
             # Nobody knows yet whose it is now; that it was another's must not be held against it.
             conn.execute(update(stored).where(stored.c.id == made.id).values(remote_id="", handle="", facts={}))
         made = next(one for one in accounts.listing(conn) if one.id == made.id)
+        others = accounts.same_profile(conn, made)
+    if found is not None and others:
+        found = changed(found, message=f"{found.message}; {also(others)}")
     return made, found
+
+
+def also(others: Sequence[str]) -> str:
+    """What to know of an account that is there under other names."""
+    return f"the same profile as {', '.join(others)}: a post to both is refused"
 
 
 def may_take(

@@ -126,11 +126,14 @@ def connect(
             allow_missing=allow_missing,
             replace_profile=replace,
         )
+        with database(settings) as conn:
+            others = accounts.same_profile(conn, done.account)
     missing = list(done.missing)
     if as_json:
         emit({**done.account.as_json(), "ok": True, "scopes": list(done.identity.scopes), "missing_scopes": missing})
         return
     words = [f"{done.account.account} is connected as {done.identity.handle or done.identity.remote_id}"]
+    words += [profiles.also(others)] if others else []
     words += [f"not granted: {', '.join(missing)}"] if missing else []
     words += [f"{done.released} posts that waited for it go on"] if done.released else []
     say("; ".join(words))

@@ -9,8 +9,8 @@ from fakes import in_doubt, lost
 
 from db.crypto import Cipher
 from platforms.base import AuthExpired, Identity, NotSent, RateLimited, ReconcileKind, Rejected, Unknown
-from scheduler import profiles
-from scheduler.errors import NotAllowed, Refused
+from scheduler import profiles, schedule
+from scheduler.errors import InvalidPost, NotAllowed, Refused
 from workers.readiness import look_ahead
 
 A, B = Identity("1", "anna"), Identity("2", "bert")
@@ -184,3 +184,28 @@ def test_a_token_that_workers_will_renew_is_no_fault_of_the_account(fake, settin
         found = profiles.check(settings, "fake:acme")
         assert (found.ok, found.code) == expected
     assert fake.count("refresh") == 0
+
+
+def test_one_profile_under_two_names_gets_a_post_once(fake, settings, database):
+    fake.always("identify", A)
+    warning = "the same profile as fake:acme: a post to both is refused"
+    for name, said in (("acme", "works as anna"), ("acme2", warning)):
+        _, found = profiles.store(settings, "fake", name, {"token": name}, ask=True, replace=False)
+        assert found.ok
+        assert said in found.message
+    with pytest.raises(InvalidPost) as refused:
+        schedule("Hello", to=["fake:acme", "fake:acme2"], at=LATER)
+    [wrong] = refused.value.violations
+    assert wrong.code == "account_twice"
+    assert "fake:acme and fake:acme2 are the same profile (anna)" in wrong.message
+    assert database.one("SELECT count(*) FROM posts") == 0
+    database.run("UPDATE accounts SET api_url = 'http://127.0.0.1:9' WHERE name = 'acme2'")
+    assert schedule("Hello", to=["fake:acme", "fake:acme2"], at=LATER).id
+
+
+def test_one_id_on_two_servers_is_two_profiles(fake, settings):
+    for name, handle in (("one", "anna@one.example"), ("two", "bert@two.example")):
+        fake.always("identify", Identity("1", handle))
+        _, found = profiles.store(settings, "fake", name, {"token": name}, ask=True, replace=False)
+        assert found.message == f"works as {handle}"
+    assert schedule("Hello", to=["fake:one", "fake:two"], at=LATER).id
