@@ -471,6 +471,15 @@ class HasSequels(Protocol):
 
 
 @runtime_checkable
+class HasOwnServers(Protocol):
+    """A module whose accounts may name a server of their own, which no override of the platform's address replaces."""
+
+    def server_of(self, credentials: Mapping[str, Json]) -> str:
+        """The origin that the account's posts go to; replaced by an override if its host is in ``api_hosts``."""
+        ...
+
+
+@runtime_checkable
 class HasOwnMediaRules(Protocol):
     """A module whose accounts' servers have limits of their own for media (the instances of one platform)."""
 

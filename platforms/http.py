@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import json as jsonlib
 import logging
 import os
@@ -26,6 +25,7 @@ from platforms.base import Effect, Json, Reply, Streamed
 from platforms.connections import CURRENT, Adapter, Journey
 from platforms.deadline import WATCHDOG, Flight
 from platforms.errors import TransportError
+from platforms.hosts import is_among, is_covered, is_loopback
 
 USER_AGENT = "SchedulerX/0.1"
 DEFAULT_DEADLINE_S = 30.0
@@ -50,15 +50,6 @@ for _name in ("urllib3.connectionpool", "urllib3.connection"):
     logging.getLogger(_name).addFilter(_Silence())
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class _NoAnswerError(Exception):
     """Why no whole answer came, in words of our own."""
 
@@ -73,7 +64,8 @@ class Client:
 
     :param api_hosts: the platform's hosts, whose origin ``override`` replaces; one that begins with a dot
         stands for all hosts below it (a platform that spreads its accounts over many).
-    :param override: scheme, host and port to send to instead; path and query stay.
+    :param override: scheme, host and port to send to instead; path and query stay. Nothing is published then on a
+        host that it does not replace, unless that is this machine.
     :param deadline_s: for a whole request, seconds, from name resolution to the last byte of the answer.
     :param fence: called right before the first byte of a request that publishes, after connect and TLS; what
         it raises (``platforms.errors.FenceExpired``) reaches the caller as it is, and nothing is sent.
@@ -158,6 +150,8 @@ class Client:
     ) -> Reply:
         """The answer, whatever its status; see ``platforms.base.Http``."""
         target = self._target(url)
+        if effect is Effect.PUBLISHES:
+            self._must_stay_a_test(target.hostname or "")
         label = f"{target.netloc}{target.path}"
         flight = Flight(timeout_s if timeout_s is not None else self._deadline_s)
         started = time.monotonic()
@@ -181,16 +175,24 @@ class Client:
         parts = urlsplit(url)
         if "@" in parts.netloc:
             raise ValueError("A URL with a user name in it would replace the request's own credentials.")
-        if self._override is not None and self._is_api_host(parts.hostname or ""):
+        if self._override is not None and is_among(parts.hostname or "", self._api_hosts):
             parts = parts._replace(scheme=self._override.scheme, netloc=self._override.netloc)
-        elif parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        elif parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise ValueError("Only https is sent to other machines.")
         return parts
 
-    def _is_api_host(self, host: str) -> bool:
-        return host in self._api_hosts or any(
-            host.endswith(entry) for entry in self._api_hosts if entry.startswith(".")
-        )
+    def _must_stay_a_test(self, host: str) -> None:
+        """Where the platform is replaced by a stand-in nothing is published for real.
+
+        :raises TransportError: it would be, on an account's own server.
+        """
+        if self._override is not None and not is_covered(host, self._api_hosts, self._override.geturl()):
+            raise TransportError(
+                f"the platform's address is replaced by {self._override.netloc} (SCHEDULERX_<PLATFORM>_API_URL), which"
+                f" does not speak for the account's own server {host}: unset it to publish there",
+                sent=False,
+                code="other_origin",
+            )
 
     def _prepare(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, func, insert, select, text, update
@@ -18,8 +19,9 @@ from db.crypto import Cipher
 from db.models import Account, ScheduledPost, Switch, Webhook, table_of
 from db.transitions import close_letter
 from platforms import registry
-from platforms.base import AccountRef, Call, Identity, Platform, Violation
+from platforms.base import AccountRef, Call, HasOwnServers, Identity, Platform, Violation
 from platforms.errors import UnknownPlatform
+from platforms.hosts import is_covered
 from scheduler import audit
 from scheduler.errors import NotConfigured, Refused, UnknownAccount
 from scheduler.logging import logger
@@ -191,7 +193,7 @@ def add(
     values: dict[str, Any] = {
         "credentials": sealed,
         "token_expires_at": module.expires_at(credentials),
-        "api_url": settings.api_url(platform),
+        "api_url": stand_in(settings, module, credentials),
         "app": app_of(platform, credentials),
         "state": "active",
         "state_reason": None,
@@ -230,6 +232,18 @@ def add(
     )
     log.info("account.added", account=f"{platform}:{name}", account_id=row.id)
     return _view(row)
+
+
+def stand_in(settings: Settings, module: Platform, credentials: Mapping[str, Any]) -> str | None:
+    """The address that replaces the platform's for these credentials; None: theirs is a real server.
+
+    An override leaves an account alone that names a server of its own; one on this machine is a stand-in itself.
+    """
+    override = settings.api_url(module.name)
+    if override is None or not isinstance(module, HasOwnServers):
+        return override
+    host = urlsplit(module.server_of(credentials)).hostname or ""
+    return override if is_covered(host, module.api_hosts, override) else None
 
 
 def app_of(platform: str, credentials: Mapping[str, Any]) -> str:

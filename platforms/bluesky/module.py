@@ -73,6 +73,8 @@ class Bluesky:
         url_pattern="https://bsky.app/profile/{handle}/post/{rkey}",
     )
 
+    server_of = staticmethod(api.origin)
+
     def text_length(self, text: str) -> int:
         """The number of grapheme clusters."""
         return graphemes(text)

@@ -94,6 +94,8 @@ class Mastodon:
 
     media_rule = staticmethod(files.media_rule)
 
+    server_of = staticmethod(api.origin)
+
     def text_length(self, text: str) -> int:
         """As a server with default settings counts it."""
         return Limits().length(text)

@@ -133,6 +133,15 @@ def test_an_override_replaces_the_origin_of_the_api_hosts_only() -> None:
     assert server.requests[0].startswith(b"GET /2/me?a=b+c ")
 
 
+def test_beside_an_override_nothing_is_published_for_real() -> None:
+    """An account that names its own server is not replaced: what is marked as a test would go out there."""
+    with serving(answering(answer())) as server, client(override="http://127.0.0.1:9") as http:
+        error = failing(http, "https://mastodon.example/api/v1/statuses")
+        assert (error.sent, error.code, http.publish_sent) == (False, "other_origin", False)
+        assert "own server mastodon.example: unset it" in error.detail
+        assert http.request("POST", server.url, effect=Effect.PUBLISHES).status == 200, "a stand-in of its own"
+
+
 @pytest.mark.parametrize("url", ["http://api.x.com/2", "http://10.0.0.1/", "ftp://api.x.com/"])
 def test_plain_http_to_other_machines_is_refused(url: str) -> None:
     with client() as http, pytest.raises(ValueError, match="https"):
