@@ -7,6 +7,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +227,7 @@ def _known(conn: Connection, key: str | None, print_: str) -> Post | None:
             f"The idempotency key {key!r} was first used for other arguments (post {row.post_id}); nothing was"
             " scheduled. Use a new key for a new post"
         )
-    return posts.load(conn, row.post_id)
+    return replace(posts.load(conn, row.post_id), repeated=True)
 
 
 def _insert(

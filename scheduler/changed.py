@@ -80,24 +80,37 @@ def rows_of(conn: Connection, number: int) -> Sequence[Row[Any]]:
 
 
 def recorded(conn: Connection, action: str, rows: Sequence[Row[Any]], done: Sequence[Change], by: str) -> Changes:
-    """Writes who changed what into the audit trail, and answers with the post as it stands now."""
+    """Writes who changed what into the audit trail, and answers with the post as it stands now.
+
+    Rows that were left as they were are not written down, and nothing is where that was all of them. What was not
+    done as asked may have changed a row all the same: a cancel is noted on one that is being published.
+    """
     ids = [row.id for row in rows]
-    now = conn.execute(
-        select(table.c.id, table.c.status, table.c.due_at, table.c.version_id).where(table.c.id.in_(ids))
-    ).all()
-    audit.record(
-        conn,
-        action,
-        f"post:{rows[0].post_id}",
-        by=by,
-        before={str(row.id): _facts(row) for row in rows},
-        after={str(row.id): _facts(row) for row in now},
-    )
+    now = {row.id: row for row in conn.execute(select(table).where(table.c.id.in_(ids)))}
+    touched = [
+        row
+        for row in rows
+        if (row.generation, row.cancel_requested) != (now[row.id].generation, now[row.id].cancel_requested)
+    ]
+    if touched:
+        audit.record(
+            conn,
+            action,
+            f"post:{rows[0].post_id}",
+            by=by,
+            before={str(row.id): _facts(row) for row in touched},
+            after={str(row.id): _facts(now[row.id]) for row in touched},
+        )
     return Changes(posts.load(conn, rows[0].post_id), tuple(done))
 
 
 def _facts(row: Any) -> dict[str, Any]:
-    return {"status": row.status, "due_at": row.due_at.isoformat(), "version_id": row.version_id}
+    return {
+        "status": row.status,
+        "due_at": row.due_at.isoformat(),
+        "version_id": row.version_id,
+        **({"cancel_requested": True} if row.cancel_requested else {}),
+    }
 
 
 def unchangeable(conn: Connection, row: Row[Any], *, ended: str = "") -> str:

@@ -42,9 +42,12 @@ PLAIN: dict[str, tuple[str, str]] = {
 OTHERWISE = ("the platform or a rule refused it", "mend what the message says (edit), then replay")
 SELECT = """
     SELECT d.id, d.scheduled_post_id, d.status, d.code, d.message, d.created_at, d.resolved_at, d.resolution,
-           s.post_id, s.platform, s.generation, s.due_at, s.status AS now, s.api_url,
-           a.platform || ':' || a.name AS account
+           d.resolved_by, s.post_id, s.platform, s.generation, s.due_at, s.status AS now, s.api_url,
+           a.platform || ':' || a.name AS account,
+           coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)
+               AS text
       FROM dead_letters d JOIN scheduled_posts s ON s.id = d.scheduled_post_id JOIN accounts a ON a.id = s.account_id
+      JOIN post_versions v ON v.id = s.version_id
 """
 
 
@@ -63,6 +66,12 @@ class DeadLetter:
     resolution: str | None
     api_url: str | None = None
     """Not None: made against an override of the platform's address (a sandbox), not the real one."""
+    text: str = ""
+    """What the post says on this account (of a thread: its first part)."""
+    now: str = ""
+    """The status of the post now; ``status`` is the one that made it a dead letter."""
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
 
     @property
     def plain(self) -> str:
@@ -72,6 +81,8 @@ class DeadLetter:
     @property
     def next_action(self) -> str:
         """What to do."""
+        if self.resolution is not None:
+            return "nothing, it is settled"
         return PLAIN.get(self.code, OTHERWISE)[1]
 
     def as_json(self) -> dict[str, Any]:
@@ -88,6 +99,10 @@ class DeadLetter:
             "next_action": self.next_action,
             "created_at": self.created_at.isoformat(),
             "resolution": self.resolution,
+            "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
+            "resolved_by": self.resolved_by,
+            "post_status": self.now,
+            "text": self.text,
             "test_api_url": self.api_url,
         }
 
@@ -286,4 +301,8 @@ def _view(row: Row[Any]) -> DeadLetter:
         created_at=row.created_at,
         resolution=row.resolution,
         api_url=row.api_url,
+        text=row.text,
+        now=row.now,
+        resolved_at=row.resolved_at,
+        resolved_by=row.resolved_by,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,12 @@ SELECT = """
            s.remote_url AS url, s.published_at, s.evidence, s.error_code, s.error_message, s.cancel_requested,
            s.version_id, s.account_id, s.api_url, s.created_at, s.parts, s.parts_out,
            EXTRACT(EPOCH FROM s.first_sent_at - s.due_at) AS lateness_s,
-           CASE WHEN s.finalized_at IS NULL THEN r.problems END AS not_ready
-      FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id
+           CASE WHEN s.finalized_at IS NULL THEN r.problems END AS not_ready,
+           coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)
+               AS text,
+           s.status IN ('scheduled', 'preparing', 'ready', 'queued', 'retrying')
+               AND EXISTS (SELECT 1 FROM switches WHERE name = 'all') AS everything_paused
+      FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id JOIN post_versions v ON v.id = s.version_id
       LEFT JOIN readiness r
         ON r.scheduled_post_id = s.id AND r.since IS NOT NULL AND r.due_at = s.due_at AND r.version_id = s.version_id
 """
@@ -56,6 +60,10 @@ class ScheduledPost:
     not_ready: tuple[dict[str, Any], ...] = ()
     """What was found ahead of its time that would keep it from going out: each with ``code``, ``message``, ``field``
     and ``file``."""
+    text: str = ""
+    """What it says on this account (of a thread: its first part)."""
+    everything_paused: bool = False
+    """It waits since the stop button for everything is pressed; ``paused`` is its account's own."""
 
     def as_json(self) -> dict[str, Any]:
         """A row of ``posts list --json``."""
@@ -78,11 +86,13 @@ class ScheduledPost:
             "error_message": self.error_message,
             "cancel_requested": self.cancel_requested,
             "media_ready": self.media_ready,
-            "paused": self.paused,
+            "paused": self.paused or self.everything_paused,
+            "everything_paused": self.everything_paused,
             "test_api_url": self.api_url,
             "parts": self.parts,
             "parts_out": list(self.parts_out),
             "not_ready": list(self.not_ready),
+            "text": self.text,
         }
 
 
@@ -96,6 +106,8 @@ class Post:
     correlation_id: str = ""
     thread: tuple[str, ...] = ()
     """The texts of the parts after the first."""
+    repeated: bool = field(default=False, compare=False)
+    """``schedule()`` was given a key that was used before: this is the post of that call, no new one."""
 
     @property
     def status(self) -> str:
@@ -149,6 +161,8 @@ def view(row: Row[Any]) -> ScheduledPost:
         parts=row.parts,
         parts_out=tuple(row.parts_out),
         not_ready=tuple(row.not_ready or ()),
+        text=row.text,
+        everything_paused=row.everything_paused,
     )
 
 

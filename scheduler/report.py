@@ -181,7 +181,8 @@ def _attempts(conn: Connection, made: Report, span: dict[str, Any]) -> None:
         text("""
             SELECT a.platform, a.platform || ':' || a.name AS account, count(*) AS tries,
                    count(*) FILTER (WHERE t.outcome IN ('rejected', 'not_sent', 'unknown')) AS errors,
-                   count(*) - count(DISTINCT t.scheduled_post_id) AS retries
+                   -- Each part of a thread has a first try of its own.
+                   count(*) - count(DISTINCT (t.scheduled_post_id, t.part)) AS retries
               FROM publish_attempts t JOIN accounts a ON a.id = t.account_id
              WHERE t.started_at >= :since AND t.started_at < :until GROUP BY a.platform, account
         """),

@@ -133,36 +133,45 @@ def _rows(conn: Connection, table: Table) -> Iterator[tuple[dict[str, Any], byte
 # --- Import -------------------------------------------------------------------------------------------------
 
 
-def import_(
-    conn: Connection,
-    settings: Settings,
-    lines: Iterable[str],
-    *,
-    passphrase: Callable[[], str],
-    replace: bool = False,
-) -> Moved:
+@dataclass(frozen=True)
+class Source:
+    """An export whose beginning was judged: what it says of itself, its credentials' cipher, and its rows to come."""
+
+    head: dict[str, Any]
+    cipher: Cipher | None
+    rows: Iterator[dict[str, Any]]
+
+
+def opened(lines: Iterable[str], passphrase: Callable[[], str]) -> Source:
+    """Reads the beginning of an export: no database is needed to refuse what is none.
+
+    :param passphrase: asked for only where the file has credentials.
+    :raises Refused: not an export, of another version, or the wrong passphrase.
+    """
+    rows = _parsed(lines)
+    head = next(rows, {})
+    return Source(head, _check(head, passphrase), rows)
+
+
+def import_(conn: Connection, settings: Settings, source: Source, *, replace: bool = False) -> Moved:
     """Puts an export into a database, all of it or (by the caller's transaction) nothing.
 
     Accounts whose credentials are not in it have to be connected again; then the posts that wait go on.
 
-    :param passphrase: asked for only where the file has credentials.
     :param replace: empties the database first; else one that holds posts or accounts is refused.
-    :raises Refused: not an export, of another version, broken off, or the wrong passphrase.
+    :raises Refused: the file is damaged or broke off.
     :raises NotAllowed: the database is not empty.
     """
     conn.execute(text("SET LOCAL statement_timeout = 0"))
     conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     _empty(conn, replace=replace)
-    source = _parsed(lines)
-    head = next(source, None)
-    theirs = _check(head, passphrase)
     ours = Cipher(settings.secret())
     known = {table.name: table for table in tables()}
     counts = dict.fromkeys(known, 0)
     batch: list[dict[str, Any]] = []
     current = ""
     end: dict[str, Any] | None = None
-    for line in source:
+    for line in source.rows:
         if end is not None:
             raise Refused("The file goes on after its end: this is no export of ours")
         if line.get("end"):
@@ -174,14 +183,14 @@ def import_(
         if name != current or len(batch) >= BATCH:
             _insert(conn, known.get(current), batch)
             batch, current = [], str(name)
-        batch.append(_with_secret(str(name), row, theirs, ours))
+        batch.append(_with_secret(str(name), row, source.cipher, ours))
         counts[str(name)] += 1
     _insert(conn, known.get(current), batch)
     if end is None or {name: count for name, count in end["rows"].items() if count} != {
         name: count for name, count in counts.items() if count
     }:
         raise Refused("The file broke off: rows are missing at its end; nothing was imported")
-    _sequences(conn, int(head["post_ids"]) if head else 1)
+    _sequences(conn, int(source.head["post_ids"]))
     conn.execute(
         text("""
             INSERT INTO switches (name, by, why) VALUES ('all', :by, 'imported; look, then: schedulerx resume')
@@ -189,7 +198,7 @@ def import_(
         """),
         {"by": PAUSED_BY},
     )
-    moved = Moved({name: count for name, count in counts.items() if count}, theirs is not None)
+    moved = Moved({name: count for name, count in counts.items() if count}, source.cipher is not None)
     audit.record(conn, "data.imported", "all", after={"rows": moved.rows, "sealed": moved.credentials})
     return moved
 
@@ -216,21 +225,31 @@ def _empty(conn: Connection, *, replace: bool) -> None:
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                found = json.loads(line)
-            except ValueError:
-                raise Refused(f"Line {number} is not JSON: this is no export, or it broke off") from None
-            if not isinstance(found, dict):
-                raise Refused(f"Line {number} is not a JSON object: this is no export")
-            yield found
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    found = json.loads(line)
+                except ValueError:
+                    raise Refused(f"Line {number} is not JSON: this is no export, or it broke off") from None
+                if not isinstance(found, dict):
+                    raise Refused(f"Line {number} is not a JSON object: this is no export")
+                yield found
+    except UnicodeDecodeError:
+        # Text is decoded in blocks: the bytes may stand some lines further on.
+        raise Refused(
+            f"The file is not text in UTF-8 (after line {number}): this is no export, or it was damaged; nothing was"
+            " imported. Give a file that `schedulerx export` wrote"
+        ) from None
 
 
-def _check(head: dict[str, Any] | None, passphrase: Callable[[], str]) -> Cipher | None:
+def _check(head: dict[str, Any], passphrase: Callable[[], str]) -> Cipher | None:
     """The cipher of the file's credentials; None: it has none. :raises Refused: this file cannot be taken."""
-    if head is None or head.get("schedulerx_export") != FORMAT:
-        raise Refused(f"This is no export that this program reads (format {FORMAT})")
+    if head.get("schedulerx_export") != FORMAT:
+        raise Refused(
+            f"This is no export that this program reads (format {FORMAT}); give a file that `schedulerx export` wrote"
+        )
     if head.get("schema") != migrate.head():
         raise Refused(
             f"The export was made at schema {head.get('schema')}, this program is at {migrate.head()}: use the same"

@@ -29,7 +29,13 @@ def audit(
         emit([{**vars(row), "at": row.at.isoformat()} for row in rows])
         return
     if not rows:
-        say("Nothing is written there.")
+        if subject or action:
+            say(
+                "Nothing is written there: no entry matches. Subjects are such as post:12, account:x:acme, webhook:1 or"
+                " all; every entry: schedulerx audit"
+            )
+        else:
+            say("Nothing is written there.")
         return
     table = Table(header_style="bold")
     for heading in ("when (UTC)", "who", "did", "to", "before", "after"):

@@ -11,7 +11,7 @@ from rich.text import Text
 from scheduler import dead_letters as desk
 from scheduler.api import database
 from scheduler.cli.known import must_exist
-from scheduler.cli.output import account_cell, ago, console, emit, say, told, who
+from scheduler.cli.output import account_cell, ago, console, emit, say, shortened, told, who
 from scheduler.errors import NotAllowed, Refused
 
 app = typer.Typer(no_args_is_help=True, help="What needs a person, why, and what to do about it.")
@@ -39,16 +39,21 @@ def list_(
         emit([row.as_json() for row in rows])
         return
     if not rows:
-        say("Nothing needs you.")
+        if code or account:
+            every = "schedulerx dead-letters list" + (" --resolved" if resolved else "")
+            say(f"No {'settled' if resolved else 'open'} dead letter matches that filter; all of them: {every}")
+        else:
+            say("No dead letter was settled yet." if resolved else "Nothing needs you.")
         return
     table = Table(header_style="bold")
-    for heading in ("id", "post", "account", "since", "what", "why", "what to do"):
+    for heading in ("id", "post", "account", "text", "since", "what", "why", "what to do"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(
             str(row.id),
             str(row.post_id),
             account_cell(row.account, row.api_url),
+            Text(shortened(row.text)),
             ago(row.created_at),
             f"{row.status}: {row.plain}",
             Text(row.message),
@@ -68,7 +73,13 @@ def show(number: Number, as_json: Json = False) -> None:
     test = " (test)" if letter.api_url else ""
     say(f"{letter.account}{test}, post {letter.post_id}: {letter.plain} [{letter.code}]")
     say(f"  {letter.message}")
-    say(f"  what to do: {letter.next_action}")
+    if letter.resolution is not None and letter.resolved_at is not None:
+        say(
+            f"  settled: {letter.resolution.replace('_', ' ')} by {letter.resolved_by or 'nobody named'} at"
+            f" {letter.resolved_at:%Y-%m-%d %H:%M:%S} UTC; the post is {letter.now} now"
+        )
+    else:
+        say(f"  what to do: {letter.next_action}")
     for row in tries:
         say(
             f"  try at {row.started_at:%Y-%m-%d %H:%M:%S} UTC: {row.outcome or 'under way'} {row.http_status or ''}"

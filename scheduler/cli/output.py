@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FAILED = 1
 REFUSED = 2
 
+WIDE = 130
+"""Columns from which a terminal shows a text and a link beside each other, each in one line."""
+
 READ_ONLY = "25006"
 """Postgres' code for a write in a read-only transaction."""
 
@@ -85,7 +88,12 @@ def file_errors(file: str, *, to: str) -> Iterator[None]:
 
 def emit(value: Any) -> None:
     """JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_as_text) + "\n")
+
+
+def _as_text(value: Any) -> str:
+    """What JSON has no form for; times look the same wherever they stand."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextlib.contextmanager
@@ -178,30 +186,56 @@ def ago(when: datetime | None) -> str:
     return f"in {amount}" if seconds > 0 else f"{amount} ago"
 
 
-def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None) -> Table:
-    """Scheduled posts, a line each."""
+def shortened(words: str, *, size: int = 30) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(words[: 20 * size].split())
+    return line if len(line) <= size else line[: size - 1].rstrip() + "…"
+
+
+def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None, words: bool = False) -> Table:
+    """Scheduled posts, a line each.
+
+    :param words: with how each begins; on a narrow terminal in place of what else fits wide ones alone.
+    """
+    narrow = words and console().width < WIDE
     table = Table(title=title, title_justify="left", header_style="bold")
+    if narrow:
+        table.caption = "More fits a wider terminal, or see: schedulerx posts show ID"
+        table.caption_justify = "left"
     for heading in ("id", "post", "account", "status", "due (UTC)"):
         table.add_column(heading, no_wrap=heading != "status")
-    table.add_column("late", justify="right")
-    table.add_column("tries", justify="right")
-    table.add_column("link or reason", overflow="fold")
+    if words:
+        table.add_column("text", no_wrap=True, overflow="ellipsis")
+    if not narrow:
+        table.add_column("late", justify="right")
+        table.add_column("tries", justify="right")
+        table.add_column("link or reason", overflow="fold")
     for row in rows:
         status = f"{row.status} ({row.held_for})" if row.held_for else row.status
         if row.paused and not row.published_at:
             status += " (paused)"
+        elif row.everything_paused:
+            status += " (everything is paused)"
         colour = COLOURS.get(row.status, "")
         last = row.url if row.status == "published" else row.error_message or row.url
         if not last and row.not_ready:
             last = "not ready: " + row.not_ready[0]["message"]
+        wide = (
+            ()
+            if narrow
+            else (
+                "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
+                str(row.attempts),
+                Text(last or ""),
+            )
+        )
         table.add_row(
             str(row.id),
             str(row.post_id),
             account_cell(row.account, row.api_url),
             Text(status, style=colour),
-            f"{row.due_at:%Y-%m-%d %H:%M:%S}",
-            "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
-            str(row.attempts),
-            Text(last or ""),
+            f"{row.due_at:%Y-%m-%d %H:%M}" if narrow else f"{row.due_at:%Y-%m-%d %H:%M:%S}",
+            *((Text(shortened(row.text)),) if words else ()),
+            *wide,
         )
     return table

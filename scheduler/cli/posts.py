@@ -18,7 +18,7 @@ from scheduler.checking import check_one
 from scheduler.cli.known import must_exist
 from scheduler.cli.option_words import options_of
 from scheduler.cli.output import FAILED, REFUSED, console, emit, posts_table, read_input, say, told, who
-from scheduler.errors import Refused, UnknownAccount
+from scheduler.errors import NotAllowed, Refused, UnknownAccount
 from scheduler.intake import Media
 from scheduler.options import post_options, strangers
 from scheduler.settings import current
@@ -107,10 +107,22 @@ def post(
         with database() as conn:
             charges = costs.of_post(conn, made.id)
     if as_json:
-        emit(_with_costs(made, charges))
+        emit({**_with_costs(made, charges), "repeated": made.repeated})
     else:
-        console().print(posts_table(made.scheduled, title=f"Post {made.id} is accepted"))
+        title = f"Post {made.id} was accepted before, with this key" if made.repeated else f"Post {made.id} is accepted"
+        console().print(posts_table(made.scheduled, title=title))
+        if made.repeated:
+            say("No new post was made. For another one, use another --key.")
         _say_costs(made, charges)
+        _say_paused(made)
+
+
+def _say_paused(post: store.Post) -> None:
+    """What was accepted, and does not go out before somebody lets it."""
+    if any(one.everything_paused for one in post.scheduled):
+        say("Everything is paused: it goes out once that is released with: schedulerx resume")
+    for account in sorted({one.account for one in post.scheduled if one.paused and not one.published_at}):
+        say(f"{account} is paused: it goes out there once that is released with: schedulerx resume {account}")
 
 
 def _with_costs(post: store.Post, charges: Mapping[int, costs.Charge | None]) -> dict[str, Any]:
@@ -129,7 +141,7 @@ def _say_costs(post: store.Post, charges: Mapping[int, costs.Charge | None]) -> 
 
 
 def check(
-    text: Annotated[str, typer.Argument(help="The text to check.")],
+    text: Annotated[str, typer.Argument(help="The text to check. - reads it from standard input.")],
     for_: Annotated[
         list[str],
         typer.Option("--for", metavar="PLATFORM[:NAME]", help="Where it would go; repeat for more."),
@@ -146,6 +158,7 @@ def check(
     """
     with told(as_json=as_json):
         settings = current()
+        text = read_input() if text == "-" else text
         chosen = options_given(options_of(option))
         first_part([text, *part] if part else text, chosen)
         arrived, general = intake.look_at(media_of(media, alt), settings)
@@ -233,7 +246,9 @@ def list_(
     if as_json:
         emit([row.as_json() for row in rows])
     elif rows:
-        console().print(posts_table(rows))
+        console().print(posts_table(rows, words=True))
+    elif status or account:
+        say("No scheduled post matches that filter; all of them: schedulerx posts list")
     else:
         say("Nothing is scheduled. Example: schedulerx post 'Hello' --to x:acme --at now")
 
@@ -277,12 +292,12 @@ def show(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = F
         )
     for row in history:
         say(
-            f"  {row['at']:%H:%M:%S.%f} {row['id']}: {row['from_status']} -> {row['to_status']}"
+            f"  {row['at']:%Y-%m-%d %H:%M:%S.%f} UTC {row['id']}: {row['from_status']} -> {row['to_status']}"
             f" ({row['by']}) {row['why']}"
         )
     for row in tries:
         say(
-            f"  try at {row['started_at']:%H:%M:%S} {row['id']}: {row['outcome'] or 'under way'}"
+            f"  try at {row['started_at']:%Y-%m-%d %H:%M:%S} UTC {row['id']}: {row['outcome'] or 'under way'}"
             f" {row['http_status'] or ''} {row['error_code'] or ''} {row['error_message'] or ''}"
         )
 
@@ -301,6 +316,13 @@ def edit(
     """Give a post new content. Example: schedulerx posts edit 12 --text "Soup is almost ready" """
     with told(as_json=as_json):
         given = media_of(media, alt) if media or no_media else None
+        if alt and given is None:
+            raise Refused("--alt needs --media: name the files that it speaks of")
+        if text is None and not part and given is None and not option:
+            raise Refused(
+                "Nothing to change was given; say what is new: --text (with --part for a thread), --media (with --alt),"
+                " --no-media or --option"
+            )
         if part and text is None:
             raise Refused("--part needs --text: say the whole thread")
         words = [text, *part] if part and text is not None else text
@@ -339,7 +361,15 @@ def retry(number: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = 
 
 def _report(done: Changes, *, as_json: bool) -> None:
     if as_json:
-        emit({"ok": done.done, "changes": [one.as_json() for one in done.changes], "post": done.post.as_json()})
+        left = "; ".join(f"{one.id} {one.account}: {one.message}" for one in done.changes if not one.done)
+        emit(
+            {
+                "ok": done.done,
+                **({} if done.done else {"error": {"code": NotAllowed.code, "message": left}}),
+                "changes": [one.as_json() for one in done.changes],
+                "post": done.post.as_json(),
+            }
+        )
     else:
         for one in done.changes:
             say(f"{one.id} {one.account}: {one.message}")

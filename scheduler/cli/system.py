@@ -93,8 +93,16 @@ def resume(
     """Release the stop button. What is inside its window goes out. Example: schedulerx resume"""
     with told(as_json=as_json), database() as conn:
         freed = accounts.resume(conn, account, by=who())
+        still = [] if account else [one.account for one in accounts.listing(conn) if one.paused]
+        stopped = account is not None and accounts.everything_paused(conn)
     if as_json:
-        emit({"resumed": account or "all", "posts": freed})
+        emit({"resumed": account or "all", "posts": freed, "still_paused": still, "everything_paused": stopped})
+    elif stopped:
+        say(f"{account} is no longer paused, but everything still is. Release it with: schedulerx resume")
+    elif still:
+        say("The stop button for everything is released. Still paused, each by itself:")
+        for one in still:
+            say(f"  {one}: release it with: schedulerx resume {one}")
     else:
         say(f"{account or 'Everything'} goes on.")
 

@@ -74,8 +74,11 @@ def import_(
     with told(as_json=as_json):
         settings = current()
         settings.secret()
-        with _readable(file) as lines, database(settings) as conn:
-            moved = transfer.import_(conn, settings, lines, passphrase=ask, replace=replace)
+        with _readable(file) as lines:
+            # Before the database: what is no export is no reason to look for one, nor to empty it.
+            source = transfer.opened(lines, ask)
+            with database(settings) as conn:
+                moved = transfer.import_(conn, settings, source, replace=replace)
     if as_json:
         emit({"rows": moved.rows, "credentials": moved.credentials, "paused": True})
         return

@@ -72,7 +72,7 @@ def exported(settings: Any, **more: Any) -> list[str]:
 
 def put(settings: Any, lines: list[str], passphrase: str = PASSPHRASE, **more: Any) -> transfer.Moved:
     with transaction(settings.database()) as conn:
-        return transfer.import_(conn, settings, lines, passphrase=lambda: passphrase, **more)
+        return transfer.import_(conn, settings, transfer.opened(lines, lambda: passphrase), **more)
 
 
 def contents(url: str, table: str) -> list[Any]:
