@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from pydantic import BaseModel, ValidationError
 
 from platforms.base import Json, Reply, Violation
+from platforms.wording import told
 
 EPOCH_FROM = 1_000_000_000
 """A number of seconds from here on (2001) is a point in time, below it a span."""
@@ -76,12 +77,12 @@ def option_violations(model: type[BaseModel], options: Mapping[str, Json], platf
     try:
         model.model_validate(dict(options))
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
             unknown = problem["type"] == "extra_forbidden"
             yield Violation(
                 code="unknown_option" if unknown else "invalid_option",
-                message=f"{platform} has no option {name!r}." if unknown else f"Option {name!r}: {problem['msg']}.",
+                message=f"{platform} has no option {name!r}." if unknown else f"Option {name!r}: {told(problem)}.",
                 field=f"options.{name}" if name else "options",
                 platform=platform,
             )

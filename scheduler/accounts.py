@@ -22,6 +22,7 @@ from platforms import registry
 from platforms.base import AccountRef, Call, HasOwnServers, Identity, Platform, Violation
 from platforms.errors import UnknownPlatform
 from platforms.hosts import is_covered
+from platforms.wording import words_for
 from scheduler import audit
 from scheduler.errors import NotConfigured, Refused, UnknownAccount
 from scheduler.logging import logger
@@ -163,7 +164,10 @@ def fitting(platform: str, name: str, credentials: Mapping[str, Any]) -> Platfor
         module.credentials_model.model_validate(dict(credentials))
     except ValidationError as error:
         # pydantic's own text would repeat the input, which is secret.
-        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'credentials'}: {one['type']}" for one in error.errors())
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'credentials'}: {words_for(one) or one['type']}"
+            for one in error.errors(include_url=False, include_input=False)
+        )
         wanted = ", ".join(module.credentials_model.model_fields)
         raise Refused(f"These are not credentials for {platform}: {told} (fields: {wanted})") from None
     return module

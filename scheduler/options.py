@@ -12,12 +12,13 @@ takes ``text`` (its own words), ``files`` (which of the post's media its first p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from platforms import registry
+from platforms import registry, wording
 from platforms.base import Violation
 
 POST = "post"
@@ -75,7 +76,7 @@ def post_options(options: Mapping[str, Any]) -> tuple[PostOptions, list[Violatio
     try:
         return PostOptions.model_validate(options.get(POST, {})), []
     except ValidationError as error:
-        return PostOptions(), _violations(error, POST, None)
+        return PostOptions(), _violations(error, POST, None, PostOptions.model_fields)
 
 
 def for_target(options: Mapping[str, Any], platform: str, name: str) -> tuple[dict[str, Any], list[Violation]]:
@@ -88,7 +89,7 @@ def for_target(options: Mapping[str, Any], platform: str, name: str) -> tuple[di
         mine = {key: value for key, value in merged.items() if key not in CONTENT}
         return model.model_validate(mine).model_dump(mode="json"), []
     except ValidationError as error:
-        return {}, _violations(error, platform, platform)
+        return {}, _violations(error, platform, platform, {*model.model_fields, *CONTENT})
 
 
 def content_for(options: Mapping[str, Any], platform: str, name: str) -> tuple[Content, list[Violation]]:
@@ -99,7 +100,7 @@ def content_for(options: Mapping[str, Any], platform: str, name: str) -> tuple[C
     try:
         return Content.model_validate({key: value for key, value in merged.items() if key in CONTENT}), []
     except ValidationError as error:
-        return Content(), _violations(error, platform, platform)
+        return Content(), _violations(error, platform, platform, CONTENT)
 
 
 def _merged(options: Mapping[str, Any], platform: str, name: str) -> tuple[dict[str, Any], list[Violation]]:
@@ -132,11 +133,17 @@ def strangers(options: Mapping[str, Any], targets: Sequence[tuple[str, str]]) ->
     ]
 
 
-def _violations(error: ValidationError, group: str, platform: str | None) -> list[Violation]:
+def _violations(error: ValidationError, group: str, platform: str | None, known: Iterable[str]) -> list[Violation]:
     found = []
-    for one in error.errors():
+    for one in error.errors(include_url=False, include_input=False):
         field = ".".join(str(part) for part in one["loc"])
         code = {"extra_forbidden": "unknown_option", "missing": "option_required"}.get(one["type"], "bad_option")
-        message = f"{group}.{field}: {one['msg']}" if field else f"{group}: {one['msg']}"
+        words = wording.told(one)
+        if len(one["loc"]) == 1 and code == "unknown_option":
+            words = f"there is no such option; there are: {', '.join(sorted(known))}"
+        elif len(one["loc"]) == 1 and code == "option_required":
+            example = json.dumps({group: {field: "..."}})
+            words = f"is needed; give it by --option {group}.{field}=..., in Python by options={example}"
+        message = f"{group}.{field}: {words}" if field else f"{group}: {words}"
         found.append(Violation(code, message, f"options.{group}.{field}".rstrip("."), None, platform))
     return found

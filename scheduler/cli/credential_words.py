@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from platforms import registry
+from platforms.wording import words_for
 from scheduler.errors import Refused
 
 SHORT = 4
@@ -52,7 +53,7 @@ def _said(model: type[BaseModel], problem: Mapping[str, Any], credentials: Mappi
     words = str(problem["msg"]).removeprefix("Value error, ")
     # Only a module's own sentence is repeated, and only where it does not quote what was typed.
     if problem["type"] != "value_error" or any(value in words for value in _texts(credentials)):
-        words = str(problem["type"])
+        words = words_for(problem) or str(problem["type"])
     if place:
         return f"{place}: {words}"
     named = [name for name in model.model_fields if re.search(rf"\b{re.escape(name)}\b", words)]

@@ -70,3 +70,21 @@ def test_wrong_options_of_the_post_are_told(given):
 def test_options_of_the_post_are_read():
     found, wrong = post_options({"post": {"window_minutes": 30, "fit": "pad", "background": "#00FF00"}})
     assert (found.window_minutes, found.fit, found.background, wrong) == (30, "pad", "#00FF00", [])
+
+
+@pytest.mark.parametrize(
+    ("platform", "given", "expected"),
+    [
+        ("x", {"nosuch": 1}, "x.nosuch: there is no such option; there are: community_id, files, "),
+        ("pinterest", {}, "pinterest.board: is needed; give it by --option pinterest.board=..., in Python by"),
+        ("pinterest", {"board": "a", "first_slide": "two"}, "pinterest.first_slide: must be a whole number"),
+        ("pinterest", {"board": "a", "first_slide": 5}, "pinterest.first_slide: must be at most 4"),
+        ("pinterest", {"board": "a", "title": 1}, "pinterest.title: must be text"),
+        ("pinterest", {"board": "a", "media": "x"}, "pinterest.media: must be 'auto', 'url' or 'bytes'"),
+        ("x", {"made_with_ai": "maybe"}, "x.made_with_ai: must be true or false"),
+        ("x", {"share_with_followers": True}, "x: share_with_followers needs a community_id"),
+    ],
+)
+def test_wrong_options_are_told_in_words(platform, given, expected):
+    [wrong] = for_target({platform: given}, platform, "acme")[1]
+    assert wrong.message.startswith(expected)
