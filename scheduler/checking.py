@@ -5,6 +5,7 @@ Every violation of every target is reported at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +118,26 @@ def _check_part(
     probes = [(one.probe, one.name) for one in arrived if one.probe is not None]
     found, recipes = fit(probes, rule, post, draft.account.platform, count=len(arrived))
     said = {bad.code for bad in wrong}
-    return wrong + [one for one in found if one.file or one.code not in said], recipes
+    found = [one for one in found if one.file or one.code not in said]
+    if again := _number_told_twice(wrong, found, len(arrived), rule):
+        found.remove(again)
+    return wrong + found, recipes
+
+
+def _number_told_twice(
+    wrong: Sequence[Violation], found: Sequence[Violation], count: int, rule: MediaRule
+) -> Violation | None:
+    """What the rule says of the number of files, where the module has said it of the same limit."""
+    if count > rule.max_count:
+        code, limit = "too_many_media", rf"\b({rule.max_count}{'|one' if rule.max_count == 1 else ''})\b"
+    elif count == 0 and rule.min_count == 1:
+        code, limit = "media_required", ""
+    else:
+        return None
+    if not any(one.code == code and not one.file and re.search(limit, one.message) for one in wrong):
+        return None
+    # The number of files comes before that of videos among them, which is another fault of the same code.
+    return next((one for one in found if one.code == "count" and not one.file), None)
 
 
 def _in_part(one: Violation, draft: Draft) -> Violation:
