@@ -14,6 +14,7 @@ from platforms.base import Draft, MediaItem, MediaKind, Platform
 from platforms.cost import Cost, HasCost
 from scheduler import accounts
 from scheduler.content import parts_of
+from scheduler.settings import current
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,14 @@ class Charge:
 
 
 def charge(module: Platform, drafts: Sequence[Draft]) -> Charge | None:
-    """What these drafts cost together; None where the platform charges nothing.
+    """What these drafts cost together; None where the platform charges nothing, or a stand-in takes its place.
 
     :raises ValueError: the module names more than one currency for one post.
     """
+    return None if current().api_url(module.name) else _priced(module, drafts)
+
+
+def _priced(module: Platform, drafts: Sequence[Draft]) -> Charge | None:
     if not isinstance(module, HasCost):
         return None
     found = [one for draft in drafts if (one := module.cost(draft)) is not None]
@@ -62,7 +67,7 @@ def of_post(conn: Connection, post_id: int) -> dict[int, Charge | None]:
     """Scheduled post -> what it costs, for all of a post, each with the version that it stands at."""
     rows = conn.execute(
         text("""
-            SELECT s.id, s.platform, a.name, v.text, v.media, v.options
+            SELECT s.id, s.platform, s.api_url, a.name, v.text, v.media, v.options
               FROM scheduled_posts s JOIN accounts a ON a.id = s.account_id JOIN post_versions v ON v.id = s.version_id
              WHERE s.post_id = :id ORDER BY s.id
         """),
@@ -71,12 +76,13 @@ def of_post(conn: Connection, post_id: int) -> dict[int, Charge | None]:
     found: dict[int, Charge | None] = {}
     for row in rows:
         found[row.id] = None
-        if row.platform not in registry.names():
-            continue  # its package was taken away; its posts are still listed
+        # A test costs nothing; and of a package that was taken away posts are still listed.
+        if row.api_url is not None or row.platform not in registry.names():
+            continue
         module = registry.get(row.platform)
         account = accounts.reference(accounts.find(conn, f"{row.platform}:{row.name}"))
         items = dict(enumerate(_item(one) for one in row.media))
-        found[row.id] = charge(module, parts_of(row.text, items, len(items), row.options, module, account).drafts)
+        found[row.id] = _priced(module, parts_of(row.text, items, len(items), row.options, module, account).drafts)
     return found
 
 

@@ -117,7 +117,8 @@ def test_every_violation_of_every_target_is_told_at_once(
     assert {(one["platform"], one["code"]) for one in told["error"]["violations"]} >= found
 
 
-def test_what_x_charges_is_told_before_and_after_it_is_accepted(six: None) -> None:
+def test_what_x_charges_is_told_before_and_after_it_is_accepted(six: None, environment: Any) -> None:
+    environment.change(SCHEDULERX_X_API_URL="")
     link = {"amount": "0.215", "currency": "USD"}
     checked = run("check", "Soup example.com", "--part", "and bread", "--for", "x:acme", "--for", "mastodon:acme")
     costs = {target["platform"]: target["cost"] for target in checked["targets"]}
@@ -134,7 +135,16 @@ def test_what_x_charges_is_told_before_and_after_it_is_accepted(six: None) -> No
     assert "costs 0.215 USD" in spoken.stdout
 
 
-def test_the_cost_is_of_the_newest_content_of_each_account(six: None) -> None:
+def test_a_test_costs_nothing(six: None, environment: Any) -> None:
+    assert run("check", "Soup", "--for", "x:acme")["targets"][0]["cost"] is None
+    made = run("post", "Soup", "--to", "x:acme", "--at", "2031-01-01T10:00Z")
+    environment.change(SCHEDULERX_X_API_URL="")
+    shown = run("posts", "show", str(made["id"]))
+    assert [post["scheduled"][0]["cost"] for post in (made, shown)] == [None, None]
+
+
+def test_the_cost_is_of_the_newest_content_of_each_account(six: None, environment: Any) -> None:
+    environment.change(SCHEDULERX_X_API_URL="")
     made = run("post", "Soup", "--to", "x:acme", "--option", "x.text=See example.com", "--at", "2031-01-01T10:00Z")
     assert made["scheduled"][0]["cost"]["amount"] == "0.200"
     number = str(made["id"])
