@@ -195,47 +195,63 @@ def shortened(words: str, *, size: int = 30) -> str:
 def posts_table(rows: Sequence[ScheduledPost], *, title: str | None = None, words: bool = False) -> Table:
     """Scheduled posts, a line each.
 
-    :param words: with how each begins; on a narrow terminal in place of what else fits wide ones alone.
+    :param words: with how each begins; a narrow terminal then shows that in place of what fits wide ones alone.
     """
-    narrow = words and console().width < WIDE
+    if words and (width := console().width) < WIDE:
+        return _narrow_table(rows, width)
     table = Table(title=title, title_justify="left", header_style="bold")
-    if narrow:
-        table.caption = "More fits a wider terminal, or see: schedulerx posts show ID"
-        table.caption_justify = "left"
     for heading in ("id", "post", "account", "status", "due (UTC)"):
         table.add_column(heading, no_wrap=heading != "status")
     if words:
-        table.add_column("text", no_wrap=True, overflow="ellipsis")
-    if not narrow:
-        table.add_column("late", justify="right")
-        table.add_column("tries", justify="right")
-        table.add_column("link or reason", overflow="fold")
+        table.add_column("text", no_wrap=True)
+    table.add_column("late", justify="right")
+    table.add_column("tries", justify="right")
+    table.add_column("link or reason", overflow="fold")
     for row in rows:
-        status = f"{row.status} ({row.held_for})" if row.held_for else row.status
-        if row.paused and not row.published_at:
-            status += " (paused)"
-        elif row.everything_paused:
-            status += " (everything is paused)"
-        colour = COLOURS.get(row.status, "")
         last = row.url if row.status == "published" else row.error_message or row.url
         if not last and row.not_ready:
             last = "not ready: " + row.not_ready[0]["message"]
-        wide = (
-            ()
-            if narrow
-            else (
-                "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
-                str(row.attempts),
-                Text(last or ""),
-            )
-        )
         table.add_row(
             str(row.id),
             str(row.post_id),
             account_cell(row.account, row.api_url),
-            Text(status, style=colour),
-            f"{row.due_at:%Y-%m-%d %H:%M}" if narrow else f"{row.due_at:%Y-%m-%d %H:%M:%S}",
+            _status_cell(row),
+            f"{row.due_at:%Y-%m-%d %H:%M:%S}",
             *((Text(shortened(row.text)),) if words else ()),
-            *wide,
+            "-" if row.lateness_s is None else f"{row.lateness_s:.2f} s",
+            str(row.attempts),
+            Text(last or ""),
         )
     return table
+
+
+def _narrow_table(rows: Sequence[ScheduledPost], width: int) -> Table:
+    """What tells posts apart, in so many columns; the text gets what the others leave."""
+    table = Table(header_style="bold", caption_justify="left")
+    table.caption = "A wider terminal shows more, and so does: schedulerx posts show ID"
+    cells = [
+        (str(row.id), account_cell(row.account, row.api_url), _status_cell(row), f"{row.due_at:%Y-%m-%d %H:%M}")
+        for row in rows
+    ]
+    for place, heading in enumerate(("id", "account", "status", "due (UTC)")):
+        told = [heading, *(str(line[place]) for line in cells)]
+        # Accounts and states may be broken between their words.
+        parts = told if heading in {"id", "due (UTC)"} else " ".join(told).split()
+        longest = min(max(map(len, parts)), 24)
+        table.add_column(heading, width=longest, overflow="fold")
+        width -= longest + 3
+    left = max(min(width - 4, 30), 8)
+    table.add_column("text", width=left, no_wrap=True, overflow="ellipsis")
+    for line, row in zip(cells, rows, strict=True):
+        table.add_row(*line, Text(shortened(row.text, size=left)))
+    return table
+
+
+def _status_cell(row: ScheduledPost) -> Text:
+    """The state of a post, with what it waits for."""
+    status = f"{row.status} ({row.held_for})" if row.held_for else row.status
+    if row.paused and not row.published_at:
+        status += " (paused)"
+    elif row.everything_paused:
+        status += " (everything is paused)"
+    return Text(status, style=COLOURS.get(row.status, ""))

@@ -207,6 +207,9 @@ def test_lists_show_how_a_post_begins(
         table = run("posts", "list").stdout
         assert max(map(len, table.splitlines())) <= int(width)
         assert begins[:8] in table
+        # Nothing is squeezed: what tells posts apart stands there whole, a line each.
+        assert all(word in table for word in ("fake:acme", "scheduled", "failed", "Those on fake"))
+        assert sum("│" in line for line in table.splitlines()) == 2
         assert "2031-01-01 00:00" in table
         assert ("said before" in table) is (width == "200")
     assert begins in table
