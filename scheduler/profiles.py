@@ -18,6 +18,7 @@ from db.crypto import Cipher, SecretKeyError
 from db.models import Account, PublishAttempt, ScheduledPost, table_of
 from platforms import registry
 from platforms.base import AccountRef, AuthExpired, Identity, NotSent, RateLimited
+from platforms.connect import Connectable
 from platforms.errors import TransportError
 from platforms.readiness import KnowsItsEnd
 from scheduler import accounts
@@ -114,7 +115,16 @@ def _ask(
     # A limit, or a server that is not well, is no answer about the credentials.
     asked = not isinstance(answer, RateLimited | NotSent)
     code = "rate_limited" if isinstance(answer, RateLimited) else answer.code
-    return Checked(target, False, asked, code, answer.message)
+    mend = f". {_mend(account)}" if isinstance(answer, AuthExpired) else ""
+    return Checked(target, False, asked, code, (answer.message.rstrip(".") if mend else answer.message) + mend)
+
+
+def _mend(account: AccountRef) -> str:
+    """What to do about credentials that a platform does not take."""
+    words = f"Store others: schedulerx accounts add {account.platform} {account.name}"
+    if isinstance(registry.get(account.platform), Connectable):
+        words += f", or sign in: schedulerx accounts connect {account.platform} {account.name}"
+    return words
 
 
 def _access_ends(platform: str, credentials: Mapping[str, Any], expires_at: datetime) -> datetime | None:

@@ -134,19 +134,23 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    identifier: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)] | None = None
+    identifier: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512)] | None = Field(
+        default=None, json_schema_extra={"hint": "needed: handle, DID or e-mail address"}
+    )
     """Handle, DID or e-mail address."""
-    password: str | None = Field(default=None, min_length=1, max_length=512)
+    password: str | None = Field(
+        default=None, min_length=1, max_length=512, json_schema_extra={"hint": "needed: an app password"}
+    )
     """An app password; the account's own works too, but should not be given away."""
     server: str | None = None
     """The account's own server (PDS); Bluesky's otherwise."""
-    access_token: str | None = None
-    refresh_token: str | None = None
-    expires_at: str | float | None = None
+    access_token: str | None = MADE
+    refresh_token: str | None = MADE
+    expires_at: str | float | None = MADE
     """When the access token runs out: ISO 8601, or seconds since 1970."""
-    did: str | None = None
-    handle: str | None = None
-    pds: str | None = None
+    did: str | None = MADE
+    handle: str | None = MADE
+    pds: str | None = MADE
     """The server that keeps the account's records: behind bsky.social, as its session named it; with OAuth, as the
     account's document did."""
     scope: str | None = MADE

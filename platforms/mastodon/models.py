@@ -79,7 +79,9 @@ class Credentials(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     access_token: str = Field(min_length=1)
-    server: str | None = None
+    server: str | None = Field(
+        default=None, json_schema_extra={"hint": "needed, but for a sandbox; such as https://mastodon.social"}
+    )
     """Such as ``https://mastodon.social``. Needed, but where the platform's address is overridden as a whole."""
     scope: str | None = None
     """What was granted, separated by blanks."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.table import Table
 from rich.text import Text
 
@@ -214,15 +215,35 @@ def rotate_key(as_json: Json = False) -> None:
 def _ask(platform: str) -> dict[str, Any]:
     """The credentials, field by field, without showing them."""
     found: dict[str, Any] = {}
-    for field, info in registry.get(platform).credentials_model.model_fields.items():
+    model = registry.get(platform).credentials_model
+    # On the other stream: what is printed may be JSON. The words of the module say what belongs together.
+    say(" ".join((model.__doc__ or "").replace("``", "").split()), stderr=True)
+    for field, info in model.model_fields.items():
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("asked") is False:
-            continue  # made by ``connect``, never typed
-        needed = "" if info.is_required() else " (may be empty)"
-        value = getpass.getpass(f"{field}{needed}: ").strip()
+            continue  # made by ``connect`` or by the module, never typed
+        value = getpass.getpass(f"{field} ({_hint(field, info)}): ").strip()
         if value:
             try:
                 found[field] = json.loads(value) if value[0] in "[{" else value
             except ValueError:
                 found[field] = value
     return found
+
+
+def _hint(field: str, info: FieldInfo) -> str:
+    """What to type: the module's own words, else whether it is needed and of what form it is."""
+    extra = info.json_schema_extra
+    if isinstance(extra, dict) and isinstance(hint := extra.get("hint"), str):
+        return hint
+    words = ["needed" if info.is_required() else "may be empty"]
+    words += [f"one of {', '.join(map(str, choices))}"] if (choices := _choices(info.annotation)) else []
+    words += ["2026-12-24T18:00+01:00, or seconds since 1970"] if field.endswith("_at") else []
+    return "; ".join(words)
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """What a field may be, where it is one of a few words."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for part in get_args(annotation) for choice in _choices(part)]

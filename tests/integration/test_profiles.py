@@ -209,3 +209,9 @@ def test_one_id_on_two_servers_is_two_profiles(fake, settings):
         _, found = profiles.store(settings, "fake", name, {"token": name}, ask=True, replace=False)
         assert found.message == f"works as {handle}"
     assert schedule("Hello", to=["fake:one", "fake:two"], at=LATER).id
+
+
+def test_credentials_that_are_refused_say_what_next(fake, settings):
+    fake.always("identify", AuthExpired("unauthorized", "X: Unauthorized", permanent=True))
+    _, found = profiles.store(settings, "fake", "acme", {"token": "t"}, ask=True, replace=False)
+    assert found.message == "X: Unauthorized. Store others: schedulerx accounts add fake acme"
