@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from .home import StackInfo, home_of
+from .home import StackError, StackInfo, home_of
 from .up import run_up
 
 
@@ -18,7 +18,11 @@ def main(argv: list[str]) -> int:
     if len(folders) != 1:
         sys.stderr.write("usage: python -m stack HOME [--no-flower]\n")
         return 2
-    home = home_of(folders[0])
+    try:
+        home = home_of(folders[0])
+    except StackError as error:
+        sys.stderr.write(f"schedulerx up: {error}\n")
+        return 2
 
     def ready(info: StackInfo) -> None:
         sys.stdout.write(

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from .home import StackError, write_private
+from .home import StackError, StackRefusedError, write_private
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 on Linux, 49152 on
 # macOS): a port from there could be in use by anybody's browser at the next start.
@@ -30,6 +30,19 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def why_not_listen(host: str, port: int) -> str | None:
+    """What keeps a server from listening there, in the system's words; None: nothing does."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
 
 
 def free_port(avoid: frozenset[int] = frozenset()) -> int:
@@ -52,7 +65,7 @@ class Credentials:
         except FileNotFoundError:
             pass
         except ValueError as error:
-            raise StackError(f"{self.path} is damaged; remove it and the next start makes new ones") from error
+            raise StackRefusedError(f"{self.path} is damaged; remove it and the next start makes new ones") from error
 
     def _keep(self, name: str, value: str) -> str:
         self._values[name] = value

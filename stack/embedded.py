@@ -15,10 +15,12 @@ from types import TracebackType
 from . import processes
 from .credentials import Credentials
 from .home import (
+    HOME_VARIABLE,
     HomeLock,
     ProcessRecord,
     StackError,
     StackInfo,
+    StackRefusedError,
     ensure_secret_key,
     load_stack,
     prepare_home,
@@ -46,13 +48,24 @@ class EmbeddedStack:
         self._lock: HomeLock | None = None
 
     def open(self) -> Credentials:
-        """Create the home and take its lock, without starting anything. May be called again."""
-        if self._lock is None:
-            self.home = prepare_home(self.home)
-            lock = HomeLock(self.home)
-            lock.acquire()
-            self._lock = lock
-        return Credentials(self.home)
+        """Create the home and take its lock, without starting anything. May be called again.
+
+        :raises StackRefusedError: it cannot be used, or is in use.
+        """
+        try:
+            if self._lock is None:
+                self.home = prepare_home(self.home)
+                lock = HomeLock(self.home)
+                lock.acquire()
+                self._lock = lock
+            credentials = Credentials(self.home)
+            credentials.secret("mark")
+        except OSError as error:
+            where = error.filename or self.home
+            raise StackRefusedError(
+                f"{where} cannot be used ({error.strerror}); mend that, or set {HOME_VARIABLE} to another folder"
+            ) from error
+        return credentials
 
     def start(self, only: Collection[str] = ALL) -> StackInfo:
         """Start the named services and wait until they answer. Leftovers of a killed run end first."""

@@ -18,6 +18,7 @@ import base64
 import fcntl
 import json
 import os
+import shlex
 import stat
 import tempfile
 import time
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 STACK_VERSION = 1
+MARKS = frozenset({"supervisor.lock", "credentials.json", "stack.json", "secret.key"})
+"""A folder with one of these is a home of ours."""
+LAYOUT = frozenset({"log", "beat", "spool", "runtime", "postgres", "valkey", "objects"})
 HOME_VARIABLE = "SCHEDULERX_HOME"
 SECRET_VARIABLE = "SCHEDULERX_SECRET_KEY"  # noqa: S105 - the name of a variable, not a secret
 ROOT_HOME = Path("/var/lib/schedulerx")
@@ -36,7 +40,11 @@ class StackError(RuntimeError):
     """The embedded stack cannot do what was asked; the message says what to do about it."""
 
 
-class HomeBusyError(StackError):
+class StackRefusedError(StackError):
+    """It was not even begun: the data folder, a port or a setting is not fit for it."""
+
+
+class HomeBusyError(StackRefusedError):
     """Another process runs the stack of this home."""
 
 
@@ -90,7 +98,7 @@ def home_of(words: str) -> Path:
     try:
         return Path(words.strip()).expanduser().absolute()
     except RuntimeError as error:
-        raise StackError(f"{HOME_VARIABLE}: {words!r} names a user who has no home") from error
+        raise StackRefusedError(f"{HOME_VARIABLE}: {words!r} names a user who has no home") from error
 
 
 def default_home() -> Path:
@@ -109,31 +117,63 @@ def _usual_home() -> Path:
 def prepare_home(home: Path) -> Path:
     """Create the folder with tight permissions and return its absolute path.
 
+    A folder that is there keeps its mode: it may be somebody's. What is put into it is private by itself.
+
     Root's home is 0711: Postgres refuses to run as root, and its own user must be able to pass through
     to its folder, but not to list what else is there.
+
+    :raises StackRefusedError: the folder cannot be made, or is none that a stack may live in.
     """
     home = home.expanduser().absolute()
-    mode = 0o711 if os.geteuid() == 0 else 0o700
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=mode)
-    except FileExistsError as error:
-        raise StackError(f"the data folder {home} is a file; set {HOME_VARIABLE} to a folder") from error
-    except PermissionError as error:
-        raise StackError(
+        _make(home)
+    except OSError as error:
+        raise StackRefusedError(
             f"the data folder {home} cannot be created ({error.strerror}); "
             f"set {HOME_VARIABLE} to a folder that you may write to"
         ) from error
+    try:
+        _require_fit(home)
+        for name in ("log", "beat"):
+            (home / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StackRefusedError(
+            f"the data folder {home} cannot be used ({error.strerror}); "
+            f"make it yours to read and write, or set {HOME_VARIABLE} to another folder"
+        ) from error
+    return home
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
+        if not home.is_dir():
+            raise StackRefusedError(f"the data folder {home} is a file; set {HOME_VARIABLE} to a folder") from error
+    else:
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def _require_fit(home: Path) -> None:
+    """Ours, writable by nobody else (who could exchange the secret key), and not full of somebody's files."""
     status = home.stat()
     if status.st_uid != os.geteuid():
-        raise StackError(
+        raise StackRefusedError(
             f"the data folder {home} belongs to another user (uid {status.st_uid}); "
             f"run as that user, or set {HOME_VARIABLE} to a folder of your own"
         )
-    if stat.S_IMODE(status.st_mode) != mode:
-        home.chmod(mode)
-    for name in ("log", "beat"):
-        (home / name).mkdir(mode=0o700, exist_ok=True)
-    return home
+    names = {entry.name for entry in home.iterdir()}
+    if not names & MARKS and (foreign := sorted(names - LAYOUT - {"lost+found"})):
+        raise StackRefusedError(
+            f"the data folder {home} has other files in it ({', '.join(foreign[:3])}{', ...' if foreign[3:] else ''}); "
+            f"set {HOME_VARIABLE} to a folder for SchedulerX alone, for example {home / 'schedulerx'}"
+        )
+    if status.st_mode & 0o022:
+        raise StackRefusedError(
+            f"others may write into the data folder {home} (mode {stat.S_IMODE(status.st_mode):04o}), where the "
+            f"secret key is kept; close it with `chmod go-w {shlex.quote(str(home))}`, or set {HOME_VARIABLE} to "
+            f"another folder"
+        )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -234,6 +274,22 @@ def ensure_secret_key(home: Path) -> str:
         key = base64.urlsafe_b64encode(os.urandom(32)).decode("ascii")
         write_private(home / "secret.key", key + "\n")
     return key
+
+
+def killed_holder(home: Path) -> int | None:
+    """The pid of whoever ran the stack and died without letting go of the lock (kill -9). None: it runs, or has
+    ended in order, or this user may not look."""
+    try:
+        descriptor = os.open(home / "supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # for a moment, within the patience of `acquire`
+        return int(os.pread(descriptor, 64, 0))
+    except (OSError, ValueError):
+        return None
+    finally:
+        os.close(descriptor)
 
 
 class HomeLock:

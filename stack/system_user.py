@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -93,8 +94,8 @@ def require_entry(user: pwd.struct_passwd, folder: Path) -> None:
     mode = stat.S_IMODE(culprit.stat().st_mode)
     raise StackError(
         f"Postgres runs as user {user.pw_name}, which may not pass through {culprit} (mode {mode:04o}). "
-        f"Set {HOME_VARIABLE} to a folder outside of it, for example {ROOT_HOME}, "
-        f"or run SchedulerX as a normal user"
+        f"Let it (`chmod o+x {shlex.quote(str(culprit))}`), set {HOME_VARIABLE} to a folder outside of it, "
+        f"for example {ROOT_HOME}, or run SchedulerX as a normal user"
     )
 
 

@@ -16,6 +16,7 @@ import psutil
 
 from . import processes
 from .console import Console
+from .credentials import why_not_listen
 from .embedded import EmbeddedStack
 from .home import (
     HOME_VARIABLE,
@@ -23,6 +24,7 @@ from .home import (
     ProcessRecord,
     StackError,
     StackInfo,
+    StackRefusedError,
     given,
     read_secret_key,
     recorded_pids,
@@ -32,6 +34,9 @@ from .supervisor import Supervisor
 
 SPOOL_VARIABLE = "SCHEDULERX_SPOOL_ID"
 LOG_VARIABLE = "SCHEDULERX_LOG_FORMAT"
+FLOWER_VARIABLE, MONITOR_VARIABLE = "FLOWER_PORT", "SCHEDULERX_MONITOR_PORT"
+MONITOR_HOST_VARIABLE = "SCHEDULERX_MONITOR_HOST"
+LOOPBACK = "127.0.0.1"
 SERVICE_BY_SETTING = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey", "R2_ENDPOINT_URL": "objects"}
 
 # A leftover program that is unknown to this version may be a worker with a call under way.
@@ -50,7 +55,7 @@ def run_up(
     programs: list[Program] | None = None,
     on_ready: Callable[[StackInfo], Any] | None = None,
 ) -> int:
-    """Run the whole installation in the foreground. Returns the exit code.
+    """Run the whole installation in the foreground. Returns the exit code: 0 ended in order, 1 failed, 2 refused.
 
     `programs` replaces the usual ones (migrations included). `on_ready` is called once, from the loop,
     when everything runs; it must return soon.
@@ -64,7 +69,7 @@ def run_up(
     except StackError as error:
         console.flush(1.0)
         sys.stderr.write(f"schedulerx up: {error}\n")
-        return 1
+        return 2 if isinstance(error, StackRefusedError) else 1
     except _StoppedEarlyError:
         console.say("stopped before everything was up")
         return 0
@@ -83,6 +88,12 @@ def _run(
     programs: list[Program] | None,
     on_ready: Callable[[StackInfo], Any] | None,
 ) -> int:
+    asked_flower = asked_port(environment, FLOWER_VARIABLE) if flower else None
+    asked_monitor = asked_port(environment, MONITOR_VARIABLE)
+    if asked_flower and asked_flower == asked_monitor:
+        raise StackRefusedError(
+            f"{FLOWER_VARIABLE} and {MONITOR_VARIABLE} ask for the same port {asked_flower}; change one of them"
+        )
     credentials = stack.open()
     mark = credentials.secret("mark")
     usual = programs is None
@@ -91,9 +102,12 @@ def _run(
     console.width = max((len(program.name) for program in programs), default=8)
     end_leftovers(stack.home, mark, programs, console)
     if usual:
-        # Only now: until its leftover had ended, Flower's kept port was taken.
-        flower_port = credentials.port("flower") if flower else None
-        programs = usual_programs(stack.home, environment, flower_port, credentials.port("monitor"))
+        # Only now: until their leftovers had ended, these ports were taken.
+        require_port(MONITOR_VARIABLE, given(environment, MONITOR_HOST_VARIABLE) or LOOPBACK, asked_monitor)
+        require_port(FLOWER_VARIABLE, LOOPBACK, asked_flower)
+        flower_port = (asked_flower or credentials.port("flower")) if flower else None
+        monitor_port = credentials.port("monitor") if asked_monitor is None else asked_monitor
+        programs = usual_programs(stack.home, environment, flower_port, monitor_port)
         stack.flower_url = f"http://127.0.0.1:{flower_port}" if flower_port else None
     info = stack.start({name for setting, name in SERVICE_BY_SETTING.items() if not given(environment, setting)})
     for service in stack.services:
@@ -115,6 +129,25 @@ def _run(
     ).run()
 
 
+def asked_port(environment: Mapping[str, str], name: str) -> int | None:
+    """The port that a variable asks for, or None. :raises StackRefusedError: it is none."""
+    words = given(environment, name)
+    if words is None:
+        return None
+    if not words.isdecimal() or int(words) > 65_535:
+        raise StackRefusedError(f"{name}: {words!r} is no port; set it to a number up to 65535, or unset it")
+    return int(words)
+
+
+def require_port(name: str, host: str, port: int | None) -> None:
+    """Refuse a port that was asked for and cannot be had: what needs it would die again and again."""
+    if port and (why := why_not_listen(host, port)):
+        raise StackRefusedError(
+            f"{name} asks for port {port}, and nothing of ours can listen on {host}:{port} ({why}); end what listens "
+            f"there, set {name} to another port, or unset it: a free one is chosen then"
+        )
+
+
 def usual_programs(
     home: Path, environment: Mapping[str, str], flower_port: int | None, monitor_port: int = MONITOR_PORT
 ) -> list[Program]:
@@ -127,7 +160,7 @@ def usual_programs(
         publishers=environment.get("SCHEDULERX_PUBLISH_PROCESSES"),
         flower_port=str(flower_port) if flower_port is not None else None,
         flower_db=str(home / "log" / "flower.db"),
-        monitor_port=given(environment, "SCHEDULERX_MONITOR_PORT") or str(monitor_port),
+        monitor_port=str(monitor_port),
     )
     return [migration(), *lasting]
 

