@@ -337,6 +337,11 @@ def _work(conn: Any, settings: Settings) -> Iterator[Check]:
         yield Check("media", State.OK, "in time")
 
 
+def _advice(variable: str) -> str:
+    """What to do where a service does not answer: the user's own has an address to check, the stack's is started."""
+    return f"check {variable}" if given(os.environ, variable) else "start it with: schedulerx up"
+
+
 def _broker(settings: Settings) -> Check:
     import redis
 
@@ -348,7 +353,7 @@ def _broker(settings: Settings) -> Check:
     except redis.ResponseError as error:
         return Check("broker", State.DOWN, f"refuses to write: {str(error)[:120]}")
     except redis.RedisError as error:
-        return Check("broker", State.DOWN, f"{type(error).__name__}: does not answer; check REDIS_URL")
+        return Check("broker", State.DOWN, f"{type(error).__name__}: does not answer; {_advice('REDIS_URL')}")
     finally:
         client.close()
     kind, version = (
@@ -372,7 +377,7 @@ def _store(settings: Settings) -> Check:
 
     config = settings.store()
     try:
-        store_check.check(config)
+        store_check.check(config, advice=_advice("R2_ENDPOINT_URL"))
     except store_check.StoreRefuses as error:
         return Check("object store", State.DOWN, str(error))
     return Check("object store", State.OK, f"bucket {config.bucket}")

@@ -25,8 +25,11 @@ class StoreRefuses(Exception):
     """The store does not do what is asked; the message says why, without anything secret."""
 
 
-def check(config: StoreConfig, *, now: datetime | None = None) -> None:
-    """Lists at most one object of the bucket. :raises StoreRefuses: it does not answer, or says no."""
+def check(config: StoreConfig, *, now: datetime | None = None, advice: str = "check R2_ENDPOINT_URL") -> None:
+    """Lists at most one object of the bucket. :raises StoreRefuses: it does not answer, or says no.
+
+    :param advice: what to do where it does not answer.
+    """
     parts = urlsplit(config.endpoint_url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     path = f"{parts.path.rstrip('/')}/{quote(config.bucket)}"
@@ -44,7 +47,7 @@ def check(config: StoreConfig, *, now: datetime | None = None) -> None:
             conn.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise StoreRefuses(f"{parts.hostname} does not answer ({reason}); check R2_ENDPOINT_URL") from None
+        raise StoreRefuses(f"{parts.hostname} does not answer ({reason}); {advice}") from None
     if status == 200:
         return
     code = re.search(r"<Code>([A-Za-z0-9]{1,60})</Code>", body)

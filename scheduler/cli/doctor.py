@@ -22,6 +22,7 @@ from scheduler.cli.output import FAILED, emit, marked, say
 from scheduler.errors import NotConfigured
 from scheduler.health import Check, State
 from scheduler.settings import Settings, from_environment
+from stack.home import killed_holder, recorded_pids
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Looks at everything; in the order in which one would mend it."""
     checks = health.examine(settings)
-    found = [_finding(one) for one in checks]
+    found = [*_supervisor(settings), *(_finding(one) for one in checks)]
     good = {one.name for one in checks if one.state is not State.DOWN}
     if "object store" in good:
         found.append(_public(settings))
@@ -54,6 +55,23 @@ def _finding(check: Check) -> Finding:
     # Health calls a pressed stop button degraded, since nothing is broken; but posts do not go out.
     needed = check.state is State.DOWN or check.name == "stop button"
     return Finding(check.name, check.state is State.OK, check.message, needed=needed or check.state is State.OK)
+
+
+def _supervisor(settings: Settings) -> list[Finding]:
+    """Whether what `up` started goes on without it: all is well then, until the first of it dies."""
+    holder = killed_holder(settings.home)
+    if holder is None:
+        return []
+    from stack.processes import recorded  # not at the top: it loads psutil, for this rare case
+
+    alone = sorted(name for name, record in recorded_pids(settings.home).items() if recorded(record))
+    if not alone:
+        return []
+    message = (
+        f"`schedulerx up` (process {holder}) was killed; {', '.join(alone)} go on without it, and nothing restarts"
+        " what dies. Run `schedulerx up` again: it ends them in order and starts everything"
+    )
+    return [Finding("supervisor", ok=False, message=message, needed=False)]
 
 
 def _public(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from scheduler import health, monitor, store_check
 from scheduler.health import Check, State, overall
 from scheduler.settings import from_environment
 from scheduler.tallies import dsn
+from stack.home import ObjectStore, StackInfo, save_stack
 
 CONFIG = StoreConfig("http://127.0.0.1:9/some", "key-id", "s3cret/+=", "a-bucket")
 
@@ -63,6 +65,20 @@ def test_what_does_not_answer_is_down_without_its_password(bare_environment: Any
     assert {found[name].state for name in ("database", "broker", "object store")} == {State.DOWN}
     assert "s3cret" not in str(found)
     assert [one.state for one in health.examine_worker(settings, "publish")] == [State.DOWN]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_advice_is_about_what_the_user_set(bare_environment: Any, tmp_path: Path, own: bool) -> None:
+    addresses = {"REDIS_URL": "redis://127.0.0.1:9/0", "R2_ENDPOINT_URL": "http://127.0.0.1:9"}
+    keys = {"R2_ACCESS_KEY_ID": "a", "R2_SECRET_ACCESS_KEY": "b", "R2_BUCKET": "c"}
+    if not own:  # a stack that was stopped
+        (tmp_path / "home").mkdir()
+        store = ObjectStore(addresses["R2_ENDPOINT_URL"], "a", "b", "c")
+        save_stack(tmp_path / "home", StackInfo(redis_url=addresses["REDIS_URL"], r2=store))
+    settings = from_environment() if not own else bare_environment.change(**addresses, **keys)
+    found = {one.name: one.message for one in health.examine(settings)}
+    for name, variable in (("broker", "REDIS_URL"), ("object store", "R2_ENDPOINT_URL")):
+        assert found[name].endswith(f"; check {variable}" if own else "; start it with: schedulerx up")
 
 
 def test_a_full_disk_is_down_and_a_nearly_full_one_degraded(bare_environment: Any) -> None:
