@@ -37,7 +37,7 @@ if [ "$venv/.installed" -nt requirements.lock ] && [ "$venv/.installed" -nt pypr
     exit 0  # the other one did it meanwhile
 fi
 
-echo "Installing into $venv (a minute or so) ..."
+echo "Installing into $venv (a minute or two, more on a slow machine or line) ..."
 # A venv that was moved or broken off is made anew.
 "$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock

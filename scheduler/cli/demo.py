@@ -46,7 +46,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the result is written, as JSON.")] = Path("demo.json"),
     keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to look around, until Ctrl-C.")] = False,
 ) -> None:
-    """Publish pictures and a video to all six platforms, emulated on this machine. Takes under a minute.
+    """Publish pictures and a video to all six platforms, emulated on this machine.
+
+    Takes a minute or two, more on a slow machine.
 
     Example: schedulerx demo --keep
     """

@@ -23,7 +23,7 @@ COMMANDS = {
     ),
     "demo": (
         "scheduler.cli.demo:demo",
-        "Publish pictures and a video to all six platforms, emulated on this machine. Takes under a minute.",
+        "Publish pictures and a video to all six platforms, emulated on this machine.",
     ),
     "doctor": (
         "scheduler.cli.doctor:doctor",

@@ -22,6 +22,25 @@ from platforms.sandbox.journal import Journal
 from platforms.sandbox.ledger import fingerprint
 
 
+def refused(*words: str) -> str:
+    """What a sandbox says that cannot be started as asked."""
+    argv = [sys.executable, "-m", "platforms.sandbox", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+def test_what_it_cannot_be_started_with_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused("--port", str(port))
+    assert said.startswith(f"sandbox: it cannot listen on 127.0.0.1:{port} (Address already in use); ")
+    (tmp_path / "file").write_text("{")
+    assert refused("--data", str(tmp_path / "file")).startswith(f"sandbox: {tmp_path}/file/blobs cannot be used (")
+    assert refused("--faults", str(tmp_path / "file")).startswith(f"sandbox: --faults {tmp_path}/file: is not JSON")
+    assert "'70000' is no port" in refused("--port", "70000")
+
+
 def test_the_judge_counts_by_content_and_account(box: Sandbox, x: Client) -> None:
     other = Client(box, "sandbox-x-other")
     began = time.time()
