@@ -18,7 +18,6 @@ import base64
 import fcntl
 import json
 import os
-import shlex
 import stat
 import tempfile
 import time
@@ -117,7 +116,8 @@ def _usual_home() -> Path:
 def prepare_home(home: Path) -> Path:
     """Create the folder with tight permissions and return its absolute path.
 
-    A folder that is there keeps its mode: it may be somebody's. What is put into it is private by itself.
+    A folder that is there keeps its mode, but for two things: nobody else may write into it any more, and root's may be
+    passed through. What is put into it is private by itself.
 
     Root's home is 0711: Postgres refuses to run as root, and its own user must be able to pass through
     to its folder, but not to list what else is there.
@@ -155,7 +155,7 @@ def _make(home: Path) -> None:
 
 
 def _require_fit(home: Path) -> None:
-    """Ours, writable by nobody else (who could exchange the secret key), and not full of somebody's files."""
+    """Ours, not full of somebody's files, and from then on writable by nobody else."""
     status = home.stat()
     if status.st_uid != os.geteuid():
         raise StackRefusedError(
@@ -168,12 +168,10 @@ def _require_fit(home: Path) -> None:
             f"the data folder {home} has other files in it ({', '.join(foreign[:3])}{', ...' if foreign[3:] else ''}); "
             f"set {HOME_VARIABLE} to a folder for SchedulerX alone, for example {home / 'schedulerx'}"
         )
-    if status.st_mode & 0o022:
-        raise StackRefusedError(
-            f"others may write into the data folder {home} (mode {stat.S_IMODE(status.st_mode):04o}), where the "
-            f"secret key is kept; close it with `chmod go-w {shlex.quote(str(home))}`, or set {HOME_VARIABLE} to "
-            f"another folder"
-        )
+    # Who could write into it could exchange the secret key; and as root, Postgres's own user has to pass through.
+    wanted = stat.S_IMODE(status.st_mode) & ~0o022 | (0o011 if os.geteuid() == 0 else 0)
+    if wanted != stat.S_IMODE(status.st_mode):
+        home.chmod(wanted)
 
 
 def write_private(path: Path, text: str) -> None:

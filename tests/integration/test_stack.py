@@ -55,7 +55,6 @@ signal.pause()
 def home() -> Iterator[Path]:
     """Right under /tmp: pytest's own folders are 0700, and root's Postgres runs as another user."""
     folder = Path(tempfile.mkdtemp(prefix="sx-", dir="/tmp"))
-    folder.chmod(0o711)
     yield folder
     left = [process for process in psutil.process_iter() if mentions(process, folder)]
     for process in left:

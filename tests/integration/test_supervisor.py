@@ -108,7 +108,6 @@ class Up:
 @pytest.fixture
 def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="sx-", dir="/tmp"))
-    folder.chmod(0o711)  # as root, Postgres runs as another user and has to pass through
     yield folder
     left = [process for process in psutil.process_iter() if belongs(process, folder)]
     for process in left:
