@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, update
 from sqlalchemy import text as sql
 
 from db.models import PublishAttempt, table_of
+from db.redaction import clean
 from db.states import HeldFor, Status
 from db.transitions import close_letter, doubtful_attempts, move, partly
 from scheduler import audit
@@ -102,7 +103,7 @@ class DeadLetter:
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
             "resolved_by": self.resolved_by,
             "post_status": self.now,
-            "text": self.text,
+            "text": clean(self.text),
             "test_api_url": self.api_url,
         }
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from db.redaction import clean
 from scheduler.errors import InvalidPost, NotConfigured, Refused, SchedulerXError, Unavailable
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ def ago(when: datetime | None) -> str:
 
 
 def shortened(words: str, *, size: int = 30) -> str:
-    """The beginning of a text, in one line."""
-    line = " ".join(words[: 20 * size].split())
+    """The beginning of a text, in one line, without what looks like a secret."""
+    line = " ".join(clean(words)[: 20 * size].split())
     return line if len(line) <= size else line[: size - 1].rstrip() + "…"
 
 

@@ -62,7 +62,8 @@ BY_PERSONS: dict[str, tuple[str, ...]] = {
 """What persons do. Each is one transaction, so a death leaves it done or not begun, and it may be said again."""
 
 READS = frozenset({
-    "scheduler.api.get", "scheduler.cli.accounts.list_", "scheduler.cli.alerts.list_", "scheduler.cli.audit.audit",
+    "scheduler.api.get", "scheduler.cli.accounts.connect",
+    "scheduler.cli.accounts.list_", "scheduler.cli.alerts.list_", "scheduler.cli.audit.audit",
     "scheduler.cli.dead_letters.list_", "scheduler.cli.dead_letters.show", "scheduler.cli.demo._result",
     "scheduler.cli.demo._run.look", "scheduler.cli.media._rows", "scheduler.cli.posts._reference",
     "scheduler.cli.posts.list_", "scheduler.cli.posts.post", "scheduler.cli.posts.show", "scheduler.cli.report.report",
