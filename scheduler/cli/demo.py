@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -176,8 +176,7 @@ def _run(folder: Path, count: int, page: str, log: Path) -> list[dict[str, Any]]
     try:
         who = demo_posts.connect(page)
         say(f"Scheduling {count} posts with pictures and one with a video on six platforms. The profiles: {page}")
-        begin = datetime.now(UTC) + timedelta(seconds=LEAD_S)
-        ids = demo_posts.post_all(folder, count, begin, who)
+        ids = demo_posts.post_all(folder, count, timedelta(seconds=LEAD_S), who)
     except SchedulerXError as error:
         raise DemoFailed(f"{error}\n{_tail(log)}") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,27 @@ def expected(count: int) -> int:
     return count * (len(PLATFORMS) - 1) + min(count, TIKTOK_PICTURES) + len(VIDEO_TO)
 
 
-def post_all(folder: Path, count: int, begin: datetime, who: dict[str, Identity]) -> list[int]:
+def post_all(folder: Path, count: int, lead: timedelta, who: dict[str, Identity]) -> list[int]:
     """Schedules one post with a video and ``count`` with pictures; the ids of the posts.
 
-    :param begin: when the first is due; the others follow.
+    :param lead: how long after it is scheduled a post is due at the soonest; they follow one another.
     """
     from scheduler import Media, schedule
 
     boards = [board["name"] for board in who["pinterest"].facts["boards"]]
     clip = folder / "pictures" / "sunset.mp4"
     words = film(clip)
+    pictures = list(draw(folder / "pictures", count))
+    begin = datetime.now(UTC) + lead
+
+    def due(place: int) -> datetime:
+        """Where scheduling itself takes long, a post is due later: none was ever due in the past."""
+        return max(begin + timedelta(seconds=APART_S * place), datetime.now(UTC) + lead)
+
     video = schedule(
         f"{words}, in five seconds",
         to=[f"{platform}:{NAME}" for platform in VIDEO_TO],
-        at=begin + timedelta(seconds=APART_S * TIKTOK_PICTURES),
+        at=due(TIKTOK_PICTURES),
         media=[Media(clip, alt=words)],
         options={
             "tiktok": {"privacy": "PUBLIC_TO_EVERYONE"},
@@ -86,12 +93,12 @@ def post_all(folder: Path, count: int, begin: datetime, who: dict[str, Identity]
         idempotency_key="demo-video",
     )
     made = [video.id]
-    for number, (picture, words) in enumerate(draw(folder / "pictures", count)):
+    for number, (picture, words) in enumerate(pictures):
         to = PLATFORMS if number < TIKTOK_PICTURES else tuple(name for name in PLATFORMS if name != "tiktok")
         post = schedule(
             f"{words} (post {number + 1} of {count}) https://example.com/{number + 1}",
             to=[f"{platform}:{NAME}" for platform in to],
-            at=begin + timedelta(seconds=APART_S * (number + (number >= TIKTOK_PICTURES))),
+            at=due(number + (number >= TIKTOK_PICTURES)),
             media=[Media(picture, alt=words)],
             options=_options(boards[number % len(boards)], words, to),
             idempotency_key=f"demo-{number}",
