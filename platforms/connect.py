@@ -191,6 +191,11 @@ class Connectable(Protocol):
 # --- What all flows share -----------------------------------------------------------------------------------
 
 
+def granted_scopes(credentials: Mapping[str, Json]) -> tuple[str, ...]:
+    """The scopes that credentials name, separated by commas or blanks; none: they do not say."""
+    return tuple(str(credentials.get("scope") or "").replace(",", " ").split())
+
+
 def is_loopback(redirect_uri: str) -> bool:
     """Whether the browser is sent back to this machine."""
     parts = urlsplit(redirect_uri)

@@ -101,13 +101,21 @@ def find(conn: Connection, target: str) -> Row[Any]:
     return row
 
 
-def same_profile(conn: Connection, row: Row[Any] | AccountView) -> list[str]:
+def same_profile(conn: Connection, account: AccountView) -> list[str]:
     """Other accounts that are the profile that this one is, as far as is known, by name."""
-    rows = {one.id: one for one in conn.execute(select(accounts).where(accounts.c.deleted_at.is_(None)))}
-    mine = _profile(rows[row.id]) if row.id in rows else None
-    return sorted(
-        f"{one.platform}:{one.name}" for one in rows.values() if mine and one.id != row.id and _profile(one) == mine
+    mine = find(conn, account.account)
+    profile = _profile(mine)
+    if profile is None:
+        return []
+    others = conn.execute(
+        select(accounts).where(
+            accounts.c.platform == mine.platform,
+            accounts.c.remote_id == mine.remote_id,
+            accounts.c.id != mine.id,
+            accounts.c.deleted_at.is_(None),
+        )
     )
+    return sorted(f"{one.platform}:{one.name}" for one in others if _profile(one) == profile)
 
 
 def twice(rows: Sequence[Row[Any]]) -> list[Violation]:

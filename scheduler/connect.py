@@ -31,6 +31,7 @@ from platforms.connect import (
     Facts,
     Question,
     Remembers,
+    granted_scopes,
     is_loopback,
     missing_scopes,
     read_answer,
@@ -418,7 +419,7 @@ def _lacking(plan: Plan, connected: Connected, identity: Identity) -> tuple[str,
     """What was not granted: by the module's own account of it, or by the scopes that the tokens name."""
     if identity.scopes or identity.missing_scopes:
         return identity.missing_scopes
-    granted = str(connected.credentials.get("scope") or "").replace(",", " ").split()
+    granted = granted_scopes(connected.credentials)
     # A token that names none was given what was asked for (RFC 6749, 5.1).
     return missing_scopes(plan.facts.scopes, granted) if granted else ()
 

@@ -17,6 +17,7 @@ from db.transitions import close_letter, doubtful_attempts, move, partly
 from scheduler import audit
 from scheduler.changed import rows_of
 from scheduler.errors import NotAllowed, NotFound
+from scheduler.posts import WORDS
 from scheduler.replays import NOTHING_TO_ANSWER, again
 
 attempts = table_of(PublishAttempt)
@@ -41,15 +42,14 @@ PLAIN: dict[str, tuple[str, str]] = {
     "attempts_spent": ("every try failed", "see the attempts; replay when the platform is well again"),
 }
 OTHERWISE = ("the platform or a rule refused it", "mend what the message says (edit), then replay")
-SELECT = """
+SELECT = f"""
     SELECT d.id, d.scheduled_post_id, d.status, d.code, d.message, d.created_at, d.resolved_at, d.resolution,
            d.resolved_by, s.post_id, s.platform, s.generation, s.due_at, s.status AS now, s.api_url,
            a.platform || ':' || a.name AS account,
-           coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)
-               AS text
+           {WORDS} AS text
       FROM dead_letters d JOIN scheduled_posts s ON s.id = d.scheduled_post_id JOIN accounts a ON a.id = s.account_id
       JOIN post_versions v ON v.id = s.version_id
-"""
+"""  # noqa: S608 - constants alone
 
 
 @dataclass(frozen=True)

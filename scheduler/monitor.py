@@ -8,7 +8,6 @@ seconds, so that many who ask at once cost one look. ``python -m scheduler.monit
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import workers  # noqa: F401 - first: it loads structlog without rich, 5 MB that nothing here prints with
+from platforms.hosts import is_loopback
 from scheduler import health
 from scheduler.errors import NotConfigured
 from scheduler.health import Check, State
@@ -152,14 +152,6 @@ def listen(settings: Settings, host: str, port: int, *, kept_s: float | None = N
         raise NotConfigured(
             f"The monitor cannot listen on {host}:{port} ({error.strerror}); set SCHEDULERX_MONITOR_PORT"
         ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(settings: Settings, host: str, port: int) -> None:

@@ -21,15 +21,7 @@ LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000
 
 def port_is_free(port: int) -> bool:
     """Whether somebody could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        # Connections of the last run may linger in TIME_WAIT; servers ignore them by this option too.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            probe.listen(1)  # on Linux a bind may succeed beside a listener, the listen does not
-        except OSError:
-            return False
-    return True
+    return why_not_listen("127.0.0.1", port) is None
 
 
 def why_not_listen(host: str, port: int) -> str | None:
@@ -37,9 +29,10 @@ def why_not_listen(host: str, port: int) -> str | None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
+            # Connections of the last run may linger in TIME_WAIT; servers ignore them by this option too.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            probe.listen(1)
+            probe.listen(1)  # on Linux a bind may succeed beside a listener, the listen does not
     except OSError as error:
         return error.strerror or type(error).__name__
     return None

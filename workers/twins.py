@@ -5,10 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from platforms.base import Doubt, ReconcileKind
+from scheduler.posts import WORDS
 from workers.work import Work
 
-WORDS = "coalesce(v.options -> (a.platform || ':' || a.name) ->> 'text', v.options -> a.platform ->> 'text', v.text)"
-"""SQL: what a version (``v``) says on an account (``a``), in its first part."""
 LETTERS = "regexp_replace(lower({words}), '\\W+', '', 'g')"
 SAME_WORDS = (
     f"CASE {LETTERS.format(words=':words')} WHEN '' THEN {WORDS} = :words"

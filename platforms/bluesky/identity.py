@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from platforms.base import Effect, Http, Json, NotSent, Rejected, Reply
-from platforms.bluesky.models import is_loopback
+from platforms.hosts import is_loopback
 from platforms.outcomes import mapping, objects
 
 PLC = "https://plc.directory"

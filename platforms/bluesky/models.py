@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from platforms.bluesky.dpop import private_of
 from platforms.bluesky.text import graphemes
+from platforms.hosts import is_loopback
 
 MAX_TAG_GRAPHEMES, MAX_TAG_BYTES = 64, 640
 
@@ -111,14 +111,6 @@ def server_origin(value: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https://")
     return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 MADE: Any = Field(default=None, json_schema_extra={"asked": False})

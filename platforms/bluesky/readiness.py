@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from platforms.base import AuthExpired, Call, Draft, Effect, Json, MediaKind, NotSent, RateLimited, Rejected, Violation
 from platforms.bluesky import api, oauth_session, proven, video
-from platforms.bluesky.models import is_loopback
+from platforms.hosts import is_loopback
 from platforms.outcomes import utc
 from platforms.readiness import Looked, Waiting
 

@@ -26,7 +26,8 @@ from platforms.base import (
 )
 from platforms.bluesky import api, record, text, video
 from platforms.bluesky.body import FileBody
-from platforms.bluesky.models import Options, is_loopback
+from platforms.bluesky.models import Options
+from platforms.hosts import is_loopback
 from platforms.outcomes import mapping, objects, utc
 
 LIFETIME = timedelta(minutes=30)

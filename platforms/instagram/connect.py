@@ -26,6 +26,7 @@ from platforms.connect import (
     Redirect,
     Refusal,
     Secret,
+    granted_scopes,
     new_state,
 )
 from platforms.instagram import api
@@ -86,11 +87,10 @@ class InstagramConnector:
         """Of a Facebook Login: which of its accounts it was, and that a portfolio gave access to the Page."""
         if credentials.get("login") != "facebook":
             return {}
-        granted = str(credentials.get("scope") or "").replace(",", " ").split()
         profile = credentials.get("ig_user_id")
         return {
             **({"profile": str(profile)} if profile else {}),
-            **({"business": "yes"} if BUSINESS_SCOPE in granted else {}),
+            **({"business": "yes"} if BUSINESS_SCOPE in granted_scopes(credentials) else {}),
         }
 
     def facts(self, told: Mapping[str, str]) -> Facts:

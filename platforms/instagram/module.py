@@ -33,6 +33,7 @@ from platforms.base import (
     Transport,
     Violation,
 )
+from platforms.connect import granted_scopes
 from platforms.instagram import api, comments, connect, containers, lookup, readiness, sending, tokens
 from platforms.instagram.kinds import KINDS
 from platforms.instagram.models import (
@@ -243,7 +244,7 @@ class Instagram:
         remote_id = user.get("id") if login == "facebook" else user.get("user_id")
         if not remote_id:
             return api.refusal(call, reply)
-        granted = tuple(str(call.credentials.get("scope") or "").replace(",", " ").split())
+        granted = granted_scopes(call.credentials)
         return Identity(
             remote_id=str(remote_id),
             handle=str(user.get("username") or ""),

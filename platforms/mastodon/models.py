@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from platforms.hosts import is_loopback
 
 NO_SERVER = "https://no-server-in-credentials.invalid"
 """Stands for the server of an account that names none: it never resolves, and an override replaces it."""
@@ -58,16 +59,9 @@ def server_origin(value: str) -> str:
         raise ValueError("must be the address of a server, such as https://mastodon.example")
     if parts.query or parts.fragment:
         raise ValueError("must be the address of a server, without anything after it")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https://")
     return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Credentials(BaseModel):

@@ -19,6 +19,7 @@ from platforms.connect import (
     Redirect,
     Refusal,
     Secret,
+    granted_scopes,
 )
 from platforms.pinterest import api
 
@@ -55,8 +56,7 @@ class PinterestConnector(CodeFlow):
 
     def answers(self, credentials: Mapping[str, Json]) -> Mapping[str, str]:
         """That secret boards shall be reached, where they were."""
-        granted = str(credentials.get("scope") or "").replace(",", " ").split()
-        return {"secret_boards": "yes"} if set(granted) & set(api.SECRET_SCOPES) else {}
+        return {"secret_boards": "yes"} if set(granted_scopes(credentials)) & set(api.SECRET_SCOPES) else {}
 
     def facts(self, told: Mapping[str, str]) -> Facts:
         """With the scopes of secret boards, where they shall be reached."""

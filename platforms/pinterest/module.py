@@ -35,6 +35,7 @@ from platforms.base import (
     Transport,
     Violation,
 )
+from platforms.connect import granted_scopes
 from platforms.outcomes import option_violations
 from platforms.pinterest import api, boards, connect, lookup, pictures, readiness, rules, upload
 from platforms.pinterest.kinds import KINDS, MEDIA_TYPES, Kind, alt_of, kind_of, pictures_of
@@ -240,7 +241,7 @@ class Pinterest:
         if not isinstance(found, list):
             return found
         tier = api.tier(call, reply)
-        granted = tuple(str(call.credentials.get("scope") or "").replace(",", " ").split())
+        granted = granted_scopes(call.credentials)
         return Identity(
             remote_id=str(user.get("id") or user["username"]),
             handle=str(user.get("username") or ""),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from platforms.base import Draft, Json, MediaKind
+from platforms.base import Draft, MediaKind
 
 PUBLIC = "PUBLIC_TO_EVERYONE"
 Privacy = Literal["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY"]
@@ -104,8 +103,3 @@ def kind_of(draft: Draft) -> Kind:
 def is_direct(draft: Draft) -> bool:
     """Whether it is posted, not sent to the inbox."""
     return bool(draft.options.get("mode", "direct") == "direct")
-
-
-def granted(source: Mapping[str, Json]) -> tuple[str, ...]:
-    """The scopes that credentials name."""
-    return tuple(str(source.get("scope") or "").replace(",", " ").split())

@@ -39,6 +39,7 @@ from platforms.base import (
     Unknown,
     Violation,
 )
+from platforms.connect import granted_scopes
 from platforms.outcomes import mapping, option_violations
 from platforms.readiness import Looked, Waiting
 from platforms.tiktok import api, connect, creator, doubt, lookup, readiness, status, tokens, upload
@@ -50,7 +51,6 @@ from platforms.tiktok.models import (
     Credentials,
     Kind,
     Options,
-    granted,
     is_direct,
     kind_of,
     options_of,
@@ -319,7 +319,7 @@ class TikTok:
 
     def identify(self, call: Call) -> Identity | AuthExpired | RateLimited | NotSent | Rejected:
         """Who the credentials belong to, and what the creator may do (``facts["creator"]``, ``facts["scopes"]``)."""
-        scopes = granted(call.credentials)
+        scopes = granted_scopes(call.credentials)
         fields = "open_id,display_name" + (",username" if "user.info.profile" in scopes else "")
         reply = api.get(call, "/v2/user/info/", {"fields": fields})
         user = mapping(api.data(reply).get("user"))

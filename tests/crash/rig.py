@@ -269,8 +269,8 @@ class Rig:
 
     def _family(self) -> None:
         """All that publishes, from one parent. It forks anew whatever died, at once (tests/crash/startup.py)."""
-        argv = self._as_in_the_stack("publish", **{"-c": str(self.publishers * self.publish_slots)})
-        argv[argv.index("--processes") + 1] = str(self.publishers)
+        flags = {"-c": str(self.publishers * self.publish_slots), "--processes": str(self.publishers)}
+        argv = self._as_in_the_stack("publish", **flags)
         self._add("family", [*argv, "--beside", "dispatch:2:dispatch", "--beside", "followup:4:followup"],
                   CRASH_FORKS_AT_ONCE="1")  # fmt: skip
 
@@ -280,7 +280,7 @@ class Rig:
             beat_schedule="", spool_id=self.env["SCHEDULERX_SPOOL_ID"], cores="1", flower_port=None
         )
         argv = list(next(one.argv for one in programs if one.name == program))
-        for flag, value in {**flags, **({"--processes": str(self.family)} if "--processes" in argv else {})}.items():
+        for flag, value in {**({"--processes": str(self.family)} if "--processes" in argv else {}), **flags}.items():
             argv[argv.index(flag) + 1] = value
         return argv
 

@@ -14,7 +14,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SETTINGS = {
     "SCHEDULERX_CHAOS_NAIVE_RESEND": "1",
-    "SCHEDULERX_SEND_MARGIN_SECONDS": "5",  # each has to be stored at its first try, on a busy machine, too
+    # On a busy machine, too, each has to be stored at its first try, and answered in time.
+    "SCHEDULERX_SEND_MARGIN_SECONDS": "5",
+    "SCHEDULERX_CALL_BUDGET_SECONDS": "8",
 }
 
 
@@ -28,6 +30,5 @@ def test_a_naive_resend_doubles_what_was_sent_and_not_recorded() -> None:
     with Rig(publishers=6, together=True, settings=SETTINGS) as rig:
         found = {one.point: sum(one.public) for one in run(rig, cases, seconds=120)}
     doubled = {"http.publishes.head_read", "publish.answered", "outcome.before_commit"}
-    # At least: on a busy machine a call may time out after it was stored, and be sent anew as well.
-    assert doubled <= {point for point, public in found.items() if public > 1}
+    assert {point for point, public in found.items() if public > 1} == doubled
     assert all(public >= 1 for public in found.values())

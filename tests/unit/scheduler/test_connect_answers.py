@@ -29,7 +29,7 @@ def answers(platform: str, given: dict[str, str], kept: dict[str, str], said: st
         asked.append(question.name)
         return said
 
-    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]
+    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]  # those that are Connectable
     settings: Any = NoSettings(url)
     return connect._answers(settings, platform, connector, given, kept, ask), asked
 
@@ -79,7 +79,7 @@ def test_the_secret_of_one_app_is_not_sent_with_the_id_of_another() -> None:
 
 
 def kept_of(platform: str, stored: dict[str, Any], *, another: bool = False) -> dict[str, str]:
-    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]
+    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]  # those that are Connectable
     return connect._answers_in(connector, stored, another=another)
 
 
@@ -137,7 +137,7 @@ def test_what_was_said_once_is_kept_and_of_another_profile_only_the_app(
     ],
 )
 def test_redirects(platform: str, login: str, redirect: str, good: bool) -> None:
-    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]
+    connector: Any = registry.get(platform).connector  # type: ignore[attr-defined]  # those that are Connectable
     facts = connector.facts({"login": login})
     if good:
         connect._check_redirect(platform, facts, redirect)

@@ -19,6 +19,7 @@ from botocore.credentials import Credentials
 
 from db import migrate
 from media.storage import StoreConfig
+from platforms.hosts import is_loopback
 from scheduler import health, monitor, store_check
 from scheduler.health import Check, State, overall
 from scheduler.settings import from_environment
@@ -182,7 +183,7 @@ def test_many_who_ask_at_once_cost_one_look() -> None:
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],  # noqa: S104 - nothing listens there
 )
 def test_what_is_loopback(host: str, here: bool) -> None:
-    assert monitor.is_loopback(host) is here
+    assert is_loopback(host) is here
 
 
 def test_reasons_and_figures_are_for_who_may_see_them(bare_environment: Any) -> None:

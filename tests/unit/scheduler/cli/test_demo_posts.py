@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,13 +20,15 @@ def test_no_post_is_due_in_the_past_however_long_scheduling_takes(
 ) -> None:
     """On a machine that was busy enough the demo refused its own last post."""
     ahead: list[timedelta] = []
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
 
     def slowly(_text: str, *, at: datetime, **_more: Any) -> Any:
-        ahead.append(at - datetime.now(UTC))
-        time.sleep(3 * LEAD.total_seconds())  # no condition: it is the slowness that is tested
+        ahead.append(at - now[0])
+        now[0] += 3 * LEAD
         return SimpleNamespace(id=len(ahead))
 
     monkeypatch.setattr(scheduler, "schedule", slowly)
+    monkeypatch.setattr(demo_posts, "datetime", SimpleNamespace(now=lambda _zone: now[0]))
     monkeypatch.setattr(demo_posts, "APART_S", 0.0)
     monkeypatch.setattr(demo_posts, "film", lambda _: "a film")
     monkeypatch.setattr(
